@@ -1,0 +1,8 @@
+//! Lakefeed feeds a lakehouse.
+
+pub mod clock;
+pub mod csv;
+pub mod error;
+pub mod memory;
+pub mod parquet;
+pub mod table;

@@ -1,0 +1,185 @@
+//! What a table is to the pipeline, whatever its format.
+//!
+//! The pipeline pins a [`Snapshot`], writes [`DataFile`]s for it, and asks the table to make them
+//! visible in exactly the next version. The table never retries, rebases or cleans up: it says what
+//! happened ([`CommitOutcome`]) and `commit.rs` decides.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use uuid::Uuid;
+
+use crate::error::Result;
+
+#[cfg(feature = "delta")]
+pub mod delta;
+
+/// The pointer to the ledger's current tail: the tail's id. See [`crate::ledger`].
+pub type Pointer = i64;
+
+/// A lakehouse table at one address.
+///
+/// An `Err` from any method means that nothing happened; what may have happened is
+/// [`CommitOutcome::Unknown`].
+#[async_trait]
+pub trait Table: Send + Sync {
+    /// The table's address, as the user gave it, made absolute.
+    fn uri(&self) -> &str;
+
+    /// Where the table's files are.
+    fn store(&self) -> &Arc<dyn ObjectStore>;
+
+    /// The table's root in [`Table::store`].
+    fn root(&self) -> &Path;
+
+    /// The folder of the table's ledgers, for the table of this id.
+    fn ledger_root(&self, table_id: &str) -> Path;
+
+    /// The newest version, or nothing where there is no table. `ledger` names the pointer to load.
+    async fn load(&self, ledger: &str) -> Result<Option<Snapshot>>;
+
+    /// What a table of `definition` would ask of its data files: the layout that [`Table::create`]
+    /// would give it.
+    fn layout_of(&self, definition: &TableDefinition) -> Result<Arc<Layout>>;
+
+    /// Creates the table, empty. A table that is already there is a [`CommitOutcome::Conflict`].
+    async fn create(&self, definition: &TableDefinition) -> Result<CommitOutcome>;
+
+    /// Tries to make `append` the version after `base`, with the ledger's pointer at `pointer`.
+    async fn try_commit(
+        &self,
+        base: &Snapshot,
+        append: &Append,
+        pointer: Pointer,
+    ) -> Result<CommitOutcome>;
+}
+
+/// What one attempt to commit came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// It is this version, and visible.
+    Committed(u64),
+    /// Somebody else took the version; this attempt did not and will not happen.
+    Conflict,
+    /// The answer was lost and could not be found out: it may be there, now or later.
+    Unknown,
+}
+
+/// A table that does not exist yet.
+#[derive(Debug, Clone)]
+pub struct TableDefinition {
+    /// Columns, in order, with logical names. Every column is nullable.
+    pub schema: SchemaRef,
+    /// The names of the partition columns, in order.
+    pub partition_by: Vec<String>,
+}
+
+/// A table's state at one pinned version.
+#[derive(Clone)]
+pub struct Snapshot {
+    /// The pinned version.
+    pub version: u64,
+    /// The table's own identifier; a table replaced in place has another.
+    pub table_id: String,
+    /// The ledger's pointer at this version.
+    pub pointer: Option<Pointer>,
+    /// How the table wants its data files.
+    pub layout: Arc<Layout>,
+    /// What the format needs to commit on top of this version.
+    pub(crate) inner: Arc<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("version", &self.version)
+            .field("table_id", &self.table_id)
+            .field("pointer", &self.pointer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a table wants its data files.
+///
+/// Two layouts are equal exactly when files written for the one are right for the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The table's columns with logical names, partition columns included.
+    pub schema: SchemaRef,
+    /// The same columns as the files name them, with Parquet field ids where the table has them.
+    pub file_schema: SchemaRef,
+    /// The partition columns, as positions in [`Layout::schema`]. They are not stored in files.
+    pub partition_columns: Vec<usize>,
+    /// For each column of [`Layout::schema`], whether the table wants minimum and maximum.
+    pub bounded_columns: Vec<bool>,
+}
+
+impl Layout {
+    /// The positions in [`Layout::schema`] of the columns that files store, in order.
+    pub fn stored_columns(&self) -> Vec<usize> {
+        (0..self.schema.fields().len()).filter(|i| !self.partition_columns.contains(i)).collect()
+    }
+}
+
+/// A finished Parquet file: durable in the table's storage, and not visible yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataFile {
+    /// Where it is, relative to the table's root, as an object key (not percent-encoded).
+    pub path: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// When it was finished, in milliseconds since 1970.
+    pub modified_millis: i64,
+    /// Statistics for each column of [`Layout::stored_columns`], in that order.
+    pub columns: Vec<ColumnStatistics>,
+    /// The value of each partition column, in order.
+    pub partition: Vec<Option<Value>>,
+}
+
+/// What is known of a column in one file. A bound may be wider than the data, never narrower.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ColumnStatistics {
+    /// How many values are null.
+    pub null_count: u64,
+    /// At most every value; absent where not known.
+    pub lower: Option<Value>,
+    /// At least every value; absent where not known (as when there is a NaN).
+    pub upper: Option<Value>,
+}
+
+/// One value of a column.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A truth value.
+    Boolean(bool),
+    /// An integer of any width up to 64 bits, signed.
+    Integer(i64),
+    /// A floating-point number of either width.
+    Float(f64),
+    /// A decimal: the unscaled value and the number of digits after the point.
+    Decimal(i128, u8),
+    /// Days since 1970-01-01.
+    Date(i32),
+    /// Microseconds since 1970, in UTC or on a clock without a zone: the column says which.
+    Timestamp(i64),
+    /// Text.
+    String(String),
+}
+
+/// The intent to commit: files, and the ledger's entries for the objects whose rows they hold.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// Random; found in the ledger, it says that this very append was committed.
+    pub id: Uuid,
+    /// The files whose rows become visible. None, where only the ledger moves.
+    pub files: Vec<DataFile>,
+    /// The source objects' addresses, for people who read the table's history.
+    pub sources: Vec<String>,
+}
