@@ -2,7 +2,11 @@
 
 pub mod clock;
 pub mod csv;
+pub mod environment;
 pub mod error;
+pub mod ledger;
 pub mod memory;
 pub mod parquet;
+pub mod source;
+pub mod store;
 pub mod table;

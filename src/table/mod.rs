@@ -37,24 +37,30 @@ pub trait Table: Send + Sync {
     /// The table's root in [`Table::store`].
     fn root(&self) -> &Path;
 
-    /// The folder of the table's ledgers, for the table of this id.
-    fn ledger_root(&self, table_id: &str) -> Path;
+    /// The folder that holds a folder of ledgers for each table id that was ever here.
+    fn ledger_root(&self) -> Path;
 
     /// The newest version, or nothing where there is no table. `ledger` names the pointer to load.
     async fn load(&self, ledger: &str) -> Result<Option<Snapshot>>;
 
-    /// What a table of `definition` would ask of its data files: the layout that [`Table::create`]
-    /// would give it.
-    fn layout_of(&self, definition: &TableDefinition) -> Result<Arc<Layout>>;
+    /// Composes the creation of a table that is not there, with the ledger's pointer at `pointer`.
+    /// Nothing is written.
+    async fn plan_creation(
+        &self,
+        definition: &TableDefinition,
+        ledger: &str,
+        pointer: Pointer,
+    ) -> Result<Creation>;
 
-    /// Creates the table, empty. A table that is already there is a [`CommitOutcome::Conflict`].
-    async fn create(&self, definition: &TableDefinition) -> Result<CommitOutcome>;
+    /// Tries to create the table as version 0.
+    async fn try_create(&self, creation: &Creation) -> Result<CommitOutcome>;
 
     /// Tries to make `append` the version after `base`, with the ledger's pointer at `pointer`.
     async fn try_commit(
         &self,
         base: &Snapshot,
         append: &Append,
+        ledger: &str,
         pointer: Pointer,
     ) -> Result<CommitOutcome>;
 }
@@ -66,7 +72,7 @@ pub enum CommitOutcome {
     Committed(u64),
     /// Somebody else took the version; this attempt did not and will not happen.
     Conflict,
-    /// The answer was lost and could not be found out: it may be there, now or later.
+    /// It may be there, now or later: the answer was lost, or what was written is not visible.
     Unknown,
 }
 
@@ -77,6 +83,19 @@ pub struct TableDefinition {
     pub schema: SchemaRef,
     /// The names of the partition columns, in order.
     pub partition_by: Vec<String>,
+}
+
+/// A creation, composed and not yet tried.
+#[derive(Clone)]
+pub struct Creation {
+    /// The identifier that the table will have.
+    pub table_id: String,
+    /// The ledger's pointer at version 0.
+    pub pointer: Pointer,
+    /// How the table will want its data files.
+    pub layout: Arc<Layout>,
+    /// What the format will write.
+    pub(crate) inner: Arc<dyn Any + Send + Sync>,
 }
 
 /// A table's state at one pinned version.
@@ -122,7 +141,9 @@ pub struct Layout {
 impl Layout {
     /// The positions in [`Layout::schema`] of the columns that files store, in order.
     pub fn stored_columns(&self) -> Vec<usize> {
-        (0..self.schema.fields().len()).filter(|i| !self.partition_columns.contains(i)).collect()
+        (0..self.schema.fields().len())
+            .filter(|i| !self.partition_columns.contains(i))
+            .collect()
     }
 }
 

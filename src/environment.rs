@@ -1,0 +1,20 @@
+//! What the pipeline takes from the outside world.
+
+use std::sync::Arc;
+
+use crate::clock::{Clock, Entropy};
+use crate::memory::MemoryBudget;
+use crate::store::Stores;
+
+/// Time, randomness, storage and memory: everything that a replay from a seed must replace.
+#[derive(Clone)]
+pub struct Environment {
+    /// Time and resource usage.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<Entropy>,
+    /// Storage.
+    pub stores: Arc<Stores>,
+    /// Memory.
+    pub budget: MemoryBudget,
+}

@@ -1,0 +1,634 @@
+//! Source objects: finding them, pinning them, and reading them as they were when pinned.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+use async_compression::zstd::DParameter;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use globset::{GlobBuilder, GlobMatcher};
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio_util::io::StreamReader;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{Location, Stores};
+
+/// How much one request asks for.
+pub const READ_RANGE_BYTES: u64 = 4 << 20;
+/// Requests under way at once for one object: the next range is fetched while one is decoded.
+const READ_RANGES_IN_FLIGHT_MAX: usize = 2;
+/// What reading one object may hold, beside the decompressor's window.
+pub const READ_BUFFER_BYTES_MAX: u64 = READ_RANGE_BYTES * (READ_RANGES_IN_FLIGHT_MAX as u64 + 1);
+/// The largest zstd window that is accepted, as a power of two (32 MiB).
+const ZSTD_WINDOW_LOG_MAX: u32 = 25;
+/// The endings that a folder is searched for, each alone or followed by [`COMPRESSED_ENDINGS`].
+const CSV_ENDINGS: [&str; 2] = [".csv", ".tsv"];
+const COMPRESSED_ENDINGS: [&str; 3] = [".gz", ".zst", ".zstd"];
+/// The characters that make an address a pattern.
+const GLOB_CHARACTERS: [char; 4] = ['*', '?', '[', '{'];
+
+/// What an event, a listing or a person says: there is an object at this address.
+#[derive(Debug, Clone)]
+pub struct Announcement {
+    /// The canonical address.
+    pub location: Location,
+    /// The address below the folder or pattern that found it, for `source_key = "relative"`.
+    pub relative: String,
+    /// Whether a person named this very object. One that is not there is then a failure; one
+    /// that an event or a listing named has just gone.
+    pub named: bool,
+    /// The size that the listing told, where one did.
+    pub size_hint: Option<u64>,
+}
+
+/// One version of one object.
+#[derive(Debug, Clone)]
+pub struct SourceObject {
+    /// Where it is.
+    pub location: Location,
+    /// Which version: compared for equality, never ordered.
+    pub identity: String,
+    /// Its size as stored.
+    pub size_bytes: u64,
+    /// The store's own tag of this version, for conditional reads.
+    tag: Option<String>,
+}
+
+/// Finds the objects of `patterns`: files, folders (searched to the bottom for CSV endings), globs
+/// and addresses. Each object comes once, in the order of addresses within a pattern.
+///
+/// # Errors
+/// [`ErrorKind::Configuration`] for a pattern that is none; [`ErrorKind::SourceUnavailable`] when a
+/// listing fails.
+pub async fn discover(stores: &Stores, patterns: &[String]) -> Result<Vec<Announcement>> {
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    for pattern in patterns {
+        let announcements = match pattern.find(GLOB_CHARACTERS) {
+            Some(first) => glob(stores, pattern, first).await?,
+            None => file_or_folder(stores, pattern).await?,
+        };
+        found.extend(
+            announcements
+                .into_iter()
+                .filter(|a| seen.insert(a.location.uri.clone())),
+        );
+    }
+    Ok(found)
+}
+
+async fn file_or_folder(stores: &Stores, address: &str) -> Result<Vec<Announcement>> {
+    let location = stores.resolve(address)?;
+    let is_object = !address.ends_with('/') && location.store.head(&location.path).await.is_ok();
+    if !is_object {
+        let listed = list(stores, &location, has_csv_ending).await?;
+        if !listed.is_empty() || address.ends_with('/') || is_local_directory(&location) {
+            return Ok(listed);
+        }
+    }
+    Ok(vec![named(location)])
+}
+
+fn named(location: Location) -> Announcement {
+    let relative = location.path.filename().unwrap_or_default().to_owned();
+    Announcement {
+        location,
+        relative,
+        named: true,
+        size_hint: None,
+    }
+}
+
+/// An empty local folder cannot be told from a missing file by listing it.
+fn is_local_directory(location: &Location) -> bool {
+    location
+        .uri
+        .strip_prefix("file://")
+        .is_some_and(|path| std::path::Path::new(path).is_dir())
+}
+
+async fn glob(stores: &Stores, pattern: &str, first: usize) -> Result<Vec<Announcement>> {
+    // A name may hold glob characters: what exists under the very name is meant.
+    let literal = stores.resolve(pattern)?;
+    if literal.store.head(&literal.path).await.is_ok() {
+        return Ok(vec![named(literal)]);
+    }
+    let folder_end = pattern[..first].rfind('/').map_or(0, |slash| slash + 1);
+    let folder = if folder_end == 0 {
+        "."
+    } else {
+        &pattern[..folder_end]
+    };
+    let base = stores.resolve(folder)?;
+    let matcher = matcher(&format!(
+        "{}/{}",
+        globset::escape(base.uri.trim_end_matches('/')),
+        &pattern[folder_end..]
+    ))?;
+    list(stores, &base, |uri| matcher.is_match(uri)).await
+}
+
+fn matcher(pattern: &str) -> Result<GlobMatcher> {
+    let glob = GlobBuilder::new(pattern)
+        .literal_separator(true)
+        .build()
+        .map_err(|cause| {
+            Error::new(ErrorKind::Configuration, "this is not a pattern")
+                .with_object(pattern)
+                .with_cause(cause)
+        })?;
+    Ok(glob.compile_matcher())
+}
+
+async fn list(
+    stores: &Stores,
+    base: &Location,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Announcement>> {
+    let mut listing = base.store.list(Some(&base.path));
+    let mut found = Vec::new();
+    loop {
+        let meta: ObjectMeta = match listing.try_next().await {
+            Ok(Some(meta)) => meta,
+            Ok(None) => break,
+            Err(object_store::Error::NotFound { .. }) => break,
+            Err(cause) => {
+                return Err(
+                    Error::new(ErrorKind::SourceUnavailable, "cannot list this folder")
+                        .with_object(&base.uri)
+                        .with_cause(cause),
+                );
+            }
+        };
+        let uri = stores.uri_of(&base.uri, &meta.location);
+        if wanted(&uri) {
+            let relative = uri[base.uri.trim_end_matches('/').len()..].trim_start_matches('/');
+            let relative = relative.to_owned();
+            let location = Location {
+                uri,
+                path: meta.location,
+                ..base.clone()
+            };
+            let size_hint = Some(meta.size);
+            found.push(Announcement {
+                location,
+                relative,
+                named: false,
+                size_hint,
+            });
+        }
+    }
+    found.sort_by(|a, b| a.location.uri.cmp(&b.location.uri));
+    Ok(found)
+}
+
+fn has_csv_ending(uri: &str) -> bool {
+    let name = uri.to_ascii_lowercase();
+    let plain = COMPRESSED_ENDINGS
+        .iter()
+        .find_map(|ending| name.strip_suffix(ending));
+    CSV_ENDINGS
+        .iter()
+        .any(|ending| plain.unwrap_or(&name).ends_with(ending))
+}
+
+impl SourceObject {
+    /// Asks the store which version is there now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SourceGone`] when there is none, [`ErrorKind::SourceUnavailable`] when the
+    /// store does not say.
+    pub async fn head(location: &Location) -> Result<Self> {
+        let meta = location
+            .store
+            .head(&location.path)
+            .await
+            .map_err(|cause| read_error(location, "cannot be looked at", cause))?;
+        Ok(Self {
+            identity: identity(&meta),
+            size_bytes: meta.size,
+            tag: meta.e_tag,
+            location: location.clone(),
+        })
+    }
+
+    /// Opens exactly this version.
+    pub fn open(&self) -> SourceReader {
+        SourceReader::new(self.clone())
+    }
+}
+
+/// The version of an object in words: the normalised entity tag and the size, or, where the store
+/// has no tags, what it has.
+fn identity(meta: &ObjectMeta) -> String {
+    match &meta.e_tag {
+        Some(tag) => {
+            let tag = tag
+                .trim_start_matches("W/")
+                .trim_matches('"')
+                .replace("&quot;", "");
+            format!("etag:{tag}:{}", meta.size)
+        }
+        None => format!(
+            "modified:{}:{}",
+            meta.last_modified.timestamp_micros(),
+            meta.size
+        ),
+    }
+}
+
+/// Reads one version of an object: ranges pinned to its identity, decompressed.
+pub struct SourceReader {
+    object: SourceObject,
+    raw: Arc<Mutex<RawDigest>>,
+    content: Content,
+}
+
+/// What has passed through, as stored.
+#[derive(Default)]
+struct RawDigest {
+    hash: Xxh3,
+    bytes: u64,
+}
+
+type RawStream = StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>;
+
+enum Content {
+    Unopened,
+    Open {
+        compression: Compression,
+        reader: Pin<Box<dyn AsyncRead + Send>>,
+    },
+}
+
+/// How an object is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+    const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+    /// By the first bytes. A name's ending can lie; the bytes cannot, since neither magic number
+    /// begins a text.
+    fn of(first: &[u8]) -> Self {
+        if first.starts_with(&Self::GZIP_MAGIC) {
+            Self::Gzip
+        } else if first.starts_with(&Self::ZSTD_MAGIC) {
+            Self::Zstd
+        } else {
+            Self::None
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "plain",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+impl SourceReader {
+    fn new(object: SourceObject) -> Self {
+        Self {
+            object,
+            raw: Arc::default(),
+            content: Content::Unopened,
+        }
+    }
+
+    /// Fills `buffer` from the decompressed content; 0 at its end. After the end, the object has
+    /// been checked to be the pinned version still.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SourceChanged`] when another version took its place, [`ErrorKind::SourceGone`],
+    /// [`ErrorKind::SourceUnavailable`], or [`ErrorKind::SourceInvalid`] when it cannot be
+    /// decompressed.
+    pub async fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if matches!(self.content, Content::Unopened) {
+            self.content = self.open_content().await?;
+        }
+        let Content::Open {
+            compression,
+            reader,
+        } = &mut self.content
+        else {
+            return Ok(0);
+        };
+        let compression = *compression;
+        match reader.read(buffer).await {
+            Ok(0) => {
+                self.check_unchanged().await?;
+                Ok(0)
+            }
+            Ok(bytes) => Ok(bytes),
+            Err(error) => Err(self.read_failed(compression, error)),
+        }
+    }
+
+    /// Bytes read so far, as stored.
+    pub fn bytes_read(&self) -> u64 {
+        self.raw
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .bytes
+    }
+
+    /// The xxh3 of the bytes read so far, as stored: of the whole object, after its end.
+    pub fn content_hash(&self) -> u64 {
+        self.raw
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .hash
+            .digest()
+    }
+
+    /// Reads to the end for the hash alone, without decompressing.
+    ///
+    /// # Errors
+    /// Those of [`SourceReader::read`].
+    pub async fn hash_content(self) -> Result<u64> {
+        let mut ranges = self.ranges();
+        while let Some(range) = ranges.next().await {
+            range.map_err(|error| self.read_failed(Compression::None, error))?;
+        }
+        self.check_unchanged().await?;
+        Ok(self.content_hash())
+    }
+
+    async fn open_content(&self) -> Result<Content> {
+        let mut ranges = self.ranges();
+        let first = ranges
+            .try_next()
+            .await
+            .map_err(|error| self.read_failed(Compression::None, error))?
+            .unwrap_or_default();
+        let compression = Compression::of(&first);
+        let whole = stream::once(async move { Ok(first) }).chain(ranges).boxed();
+        let raw: RawStream = StreamReader::new(whole);
+        let reader: Pin<Box<dyn AsyncRead + Send>> = match compression {
+            Compression::None => Box::pin(raw),
+            Compression::Gzip => {
+                let mut decoder = GzipDecoder::new(raw);
+                decoder.multiple_members(true);
+                Box::pin(decoder)
+            }
+            Compression::Zstd => {
+                let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG_MAX)];
+                let mut decoder = ZstdDecoder::with_params(raw, &window);
+                decoder.multiple_members(true);
+                Box::pin(decoder)
+            }
+        };
+        Ok(Content::Open {
+            compression,
+            reader,
+        })
+    }
+
+    /// The object's bytes in ranges, each read on condition that this version is still there.
+    fn ranges(&self) -> BoxStream<'static, io::Result<Bytes>> {
+        let SourceObject {
+            location,
+            tag,
+            size_bytes,
+            ..
+        } = self.object.clone();
+        let raw = Arc::clone(&self.raw);
+        stream::iter(split(size_bytes))
+            .map(move |range| {
+                let options = GetOptions {
+                    range: Some(GetRange::Bounded(range.clone())),
+                    if_match: tag.clone(),
+                    ..GetOptions::default()
+                };
+                let Location { store, path, .. } = location.clone();
+                async move { read_range(store, path, options, range).await }
+            })
+            .buffered(READ_RANGES_IN_FLIGHT_MAX)
+            .inspect_ok(move |bytes| {
+                let mut raw = raw
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                raw.hash.update(bytes);
+                raw.bytes += bytes.len() as u64;
+            })
+            .map_err(io::Error::other)
+            .boxed()
+    }
+
+    async fn check_unchanged(&self) -> Result<()> {
+        if !self.object.location.mutable_in_place {
+            return Ok(());
+        }
+        let now = SourceObject::head(&self.object.location).await?;
+        if now.identity == self.object.identity {
+            Ok(())
+        } else {
+            Err(self.changed())
+        }
+    }
+
+    fn changed(&self) -> Error {
+        Error::new(
+            ErrorKind::SourceChanged,
+            "the object was replaced while it was read",
+        )
+        .with_object(&self.object.location.uri)
+        .with_advice("nothing of it was taken; its new version can be ingested")
+    }
+
+    fn read_failed(&self, compression: Compression, error: io::Error) -> Error {
+        let location = &self.object.location;
+        let kind = error.kind();
+        match error
+            .into_inner()
+            .map(|inner| inner.downcast::<object_store::Error>())
+        {
+            Some(Ok(cause)) => match *cause {
+                object_store::Error::Precondition { .. } => self.changed(),
+                cause => read_error(location, "cannot be read", cause),
+            },
+            other => {
+                let how = if kind == io::ErrorKind::UnexpectedEof {
+                    "ends in the middle"
+                } else {
+                    "is damaged"
+                };
+                let message = format!("its {} compression {how}", compression.name());
+                let error = Error::new(ErrorKind::SourceInvalid, message)
+                    .with_object(&location.uri)
+                    .with_advice("upload the whole file again");
+                match other {
+                    Some(Err(cause)) => error.with_cause(cause),
+                    _ => error,
+                }
+            }
+        }
+    }
+}
+
+async fn read_range(
+    store: Arc<dyn ObjectStore>,
+    path: object_store::path::Path,
+    options: GetOptions,
+    range: Range<u64>,
+) -> object_store::Result<Bytes> {
+    let bytes = store.get_opts(&path, options).await?.bytes().await?;
+    if bytes.len() as u64 == range.end - range.start {
+        return Ok(bytes);
+    }
+    // A local file that was cut short after it was opened.
+    Err(object_store::Error::Precondition {
+        path: path.to_string(),
+        source: "the object is shorter than it was".into(),
+    })
+}
+
+fn split(size_bytes: u64) -> impl Iterator<Item = Range<u64>> + Send {
+    (0..size_bytes.div_ceil(READ_RANGE_BYTES)).map(move |i| {
+        let start = i * READ_RANGE_BYTES;
+        start..(start + READ_RANGE_BYTES).min(size_bytes)
+    })
+}
+
+fn read_error(location: &Location, what: &str, cause: object_store::Error) -> Error {
+    let (kind, message, advice) = match &cause {
+        object_store::Error::NotFound { .. } => (
+            ErrorKind::SourceGone,
+            "there is no such object".to_owned(),
+            "check the address",
+        ),
+        object_store::Error::PermissionDenied { .. }
+        | object_store::Error::Unauthenticated { .. } => (
+            ErrorKind::SourceUnavailable,
+            format!("{what}: permission is missing"),
+            "grant read permission, then run again",
+        ),
+        _ => (
+            ErrorKind::SourceUnavailable,
+            what.to_owned(),
+            "run again when the storage answers",
+        ),
+    };
+    let error = Error::new(kind, message)
+        .with_object(&location.uri)
+        .with_advice(advice);
+    if kind == ErrorKind::SourceGone {
+        error
+    } else {
+        error.with_cause(cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use object_store::PutPayload;
+
+    use super::*;
+
+    fn stores(folder: &tempfile::TempDir) -> Stores {
+        Stores::new(PathBuf::from(folder.path()))
+    }
+
+    async fn read_all(object: &SourceObject) -> Result<(Vec<u8>, u64)> {
+        let mut reader = object.open();
+        let (mut all, mut buffer) = (Vec::new(), vec![0; 1000]);
+        loop {
+            match reader.read(&mut buffer).await? {
+                0 => return Ok((all, reader.content_hash())),
+                n => all.extend_from_slice(&buffer[..n]),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn discovers_files_folders_and_globs_once() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.csv", "b.csv.gz", "c.txt", "sub/d.CSV", "sub/[1].csv"] {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x\n").unwrap();
+        }
+        let stores = stores(&folder);
+        let found = async |patterns: &[&str]| {
+            let patterns: Vec<String> = patterns.iter().map(|&p| p.to_owned()).collect();
+            let found = discover(&stores, &patterns).await.unwrap();
+            found.into_iter().map(|a| a.relative).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            found(&["."]).await,
+            ["a.csv", "b.csv.gz", "sub/[1].csv", "sub/d.CSV"]
+        );
+        assert_eq!(found(&["*.csv", "a.csv", "."]).await.len(), 4);
+        assert_eq!(found(&["**/*.CSV"]).await, ["sub/d.CSV"]);
+        assert_eq!(found(&["sub/[1].csv"]).await, ["[1].csv"]);
+        assert_eq!(
+            found(&["c.txt", "missing.csv"]).await,
+            ["c.txt", "missing.csv"]
+        );
+    }
+
+    #[tokio::test]
+    async fn reads_ranges_and_compression() {
+        let folder = tempfile::tempdir().unwrap();
+        let text: Vec<u8> = (0..READ_RANGE_BYTES * 2 + 17)
+            .map(|i| b'a' + (i % 23) as u8)
+            .collect();
+        std::fs::write(folder.path().join("plain.csv"), &text).unwrap();
+        let object = SourceObject::head(&stores(&folder).resolve("plain.csv").unwrap())
+            .await
+            .unwrap();
+        let (read, hash) = read_all(&object).await.unwrap();
+        assert!(read == text);
+        assert_eq!(hash, xxhash_rust::xxh3::xxh3_64(&text));
+        assert_eq!(object.open().hash_content().await.unwrap(), hash);
+    }
+
+    #[tokio::test]
+    async fn a_version_that_was_replaced_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        std::fs::write(&path, "id\n1\n").unwrap();
+        let object = SourceObject::head(&stores(&folder).resolve("a.csv").unwrap())
+            .await
+            .unwrap();
+        std::fs::write(&path, "id\n1\n2\n").unwrap();
+        assert_eq!(
+            read_all(&object).await.unwrap_err().kind(),
+            ErrorKind::SourceChanged
+        );
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(
+            read_all(&object).await.unwrap_err().kind(),
+            ErrorKind::SourceGone
+        );
+    }
+
+    #[tokio::test]
+    async fn damaged_compression_is_bad_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let stores = stores(&folder);
+        let location = stores.resolve("memory:///a.csv.gz").unwrap();
+        let body = PutPayload::from_static(&[0x1f, 0x8b, 8, 0, 1, 2, 3]);
+        location.store.put(&location.path, body).await.unwrap();
+        let object = SourceObject::head(&location).await.unwrap();
+        let error = read_all(&object).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::SourceInvalid);
+        assert!(error.to_string().contains("gzip"), "{error}");
+    }
+}

@@ -1,0 +1,67 @@
+//! Whether we may write to a table at all.
+
+use delta_kernel::snapshot::SnapshotRef;
+use delta_kernel::transaction::UpdateTableOperation;
+use delta_kernel::{Engine, KernelError};
+
+use super::{ENGINE_INFO, compose, layout};
+use crate::error::{Error, ErrorKind, Result};
+use crate::table::Layout;
+
+/// Writer versions whose features come all together, used or not.
+const LEGACY_WRITER_VERSIONS: std::ops::RangeInclusive<i32> = 3..=6;
+
+/// The layout of the table's data files, or the reason that we cannot write them: found out before
+/// anything is.
+pub(super) fn probe(uri: &str, snapshot: &SnapshotRef, engine: &dyn Engine) -> Result<Layout> {
+    let transaction = snapshot
+        .clone()
+        .update_table(UpdateTableOperation::Write, ENGINE_INFO, true)
+        .build(engine, Box::new(compose::Capture::default()));
+    transaction
+        .and_then(|transaction| {
+            layout::of(&layout::Target {
+                schema: snapshot.schema(),
+                partition_by: transaction.logical_partition_columns().to_vec(),
+                state: transaction.write_state()?,
+            })
+        })
+        .map_err(|cause| refusal(uri, snapshot, cause))
+}
+
+fn refusal(uri: &str, snapshot: &SnapshotRef, cause: KernelError) -> Error {
+    let protocol = snapshot.table_configuration().protocol();
+    let writer = protocol.min_writer_version();
+    let error = if LEGACY_WRITER_VERSIONS.contains(&writer) {
+        Error::new(
+            ErrorKind::TableUnsupported,
+            format!(
+                "its writer version {writer} asks for check constraints, generated columns and \
+                 more at once, used or not"
+            ),
+        )
+        .with_advice(
+            "upgrade the table to writer version 7, which names the features it uses: ALTER TABLE \
+             t SET TBLPROPERTIES ('delta.minReaderVersion' = '3', 'delta.minWriterVersion' = '7')",
+        )
+    } else {
+        let features: Vec<&str> = protocol
+            .writer_features()
+            .into_iter()
+            .flatten()
+            .map(AsRef::as_ref)
+            .collect();
+        Error::new(
+            ErrorKind::TableUnsupported,
+            format!(
+                "it asks for a feature that Lakefeed cannot write (its features are: {})",
+                features.join(", ")
+            ),
+        )
+        .with_advice(
+            "drop the feature from the table (ALTER TABLE t DROP CONSTRAINT, DROP FEATURE), or \
+             ingest into another table and merge from there",
+        )
+    };
+    error.with_object(uri).with_cause(cause)
+}

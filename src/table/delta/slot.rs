@@ -1,0 +1,118 @@
+//! One version's place in the log, which can be filled once.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+
+use crate::clock::{Clock, Entropy};
+use crate::error::Result;
+use crate::store::{refused, storage_error};
+use crate::table::CommitOutcome;
+
+/// A commit file's name begins with its version in this many digits.
+pub(super) const VERSION_DIGITS: usize = 20;
+/// How often the same bytes are offered to a slot whose state is not known.
+const FILL_ATTEMPTS_MAX: u32 = 5;
+/// The longest wait before the second offer; it doubles for each one after.
+const FILL_WAIT_MIN: Duration = Duration::from_millis(100);
+
+pub(super) struct Slot<'a> {
+    pub version: u64,
+    pub log: Path,
+    pub store: &'a dyn ObjectStore,
+    pub clock: &'a dyn Clock,
+    pub entropy: &'a Entropy,
+}
+
+/// What a slot holds, seen from one who wants to put something there.
+enum Holds {
+    Nothing,
+    Ours,
+    Theirs,
+}
+
+impl Slot<'_> {
+    /// Puts `commit` in the slot if it is empty, and finds out what became of it.
+    ///
+    /// An answer that is lost, or that may speak of our own earlier try (stores retry by
+    /// themselves), is settled by looking: until the slot is filled, only the same bytes are
+    /// offered again.
+    ///
+    /// # Errors
+    /// Only when the store refused, so that nothing happened.
+    pub async fn fill(&self, commit: &Bytes) -> Result<CommitOutcome> {
+        let path = self.path();
+        for attempt in 0..FILL_ATTEMPTS_MAX {
+            if attempt > 0 {
+                let ceiling = FILL_WAIT_MIN * 2_u32.pow(attempt);
+                self.clock.sleep(self.entropy.jitter(ceiling)).await;
+            }
+            match self
+                .store
+                .put_opts(&path, commit.clone().into(), PutMode::Create.into())
+                .await
+            {
+                Ok(_) => return Ok(self.confirm().await),
+                Err(cause) if refused(&cause) => return Err(storage_error(path.as_ref(), cause)),
+                // Somebody was first, or our own earlier try was, or the answer was lost.
+                Err(cause) => {
+                    tracing::debug!(version = self.version, %cause, "looking who has the slot");
+                }
+            }
+            match self.look(commit).await {
+                Ok(Holds::Ours) => return Ok(self.confirm().await),
+                Ok(Holds::Theirs) => return Ok(CommitOutcome::Conflict),
+                Ok(Holds::Nothing) => {}
+                Err(error) => tracing::debug!(version = self.version, %error, "cannot look"),
+            }
+        }
+        Ok(CommitOutcome::Unknown)
+    }
+
+    async fn look(&self, commit: &Bytes) -> Result<Holds> {
+        let path = self.path();
+        let found = match self.store.get(&path).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(Holds::Nothing),
+            Err(cause) => return Err(storage_error(path.as_ref(), cause)),
+        };
+        // Another's commit may be of any size; ours is this one.
+        if found.meta.size != commit.len() as u64 {
+            return Ok(Holds::Theirs);
+        }
+        let bytes = found
+            .bytes()
+            .await
+            .map_err(|cause| storage_error(path.as_ref(), cause))?;
+        Ok(if bytes == *commit {
+            Holds::Ours
+        } else {
+            Holds::Theirs
+        })
+    }
+
+    /// A filled slot counts when it is visible. Where the version before it is gone, the log has
+    /// been cleaned up behind us, and what we wrote may lie below the oldest version that anyone
+    /// reads: only the table itself can say.
+    async fn confirm(&self) -> CommitOutcome {
+        let Some(previous) = self.version.checked_sub(1) else {
+            return CommitOutcome::Committed(self.version);
+        };
+        match self.store.head(&self.path_of(previous)).await {
+            Ok(_) => CommitOutcome::Committed(self.version),
+            Err(_) => CommitOutcome::Unknown,
+        }
+    }
+
+    fn path(&self) -> Path {
+        self.path_of(self.version)
+    }
+
+    fn path_of(&self, version: u64) -> Path {
+        self.log
+            .clone()
+            .join(format!("{version:0VERSION_DIGITS$}.json"))
+    }
+}
