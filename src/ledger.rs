@@ -36,9 +36,9 @@ pub const ANY_IDENTITY: &str = "*";
 
 /// The hash of a source's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SourceKey(u128);
+pub struct Key(u128);
 
-impl SourceKey {
+impl Key {
     /// The key of a source's canonical name.
     pub fn of(name: &str) -> Self {
         Self(xxh3_128(name.as_bytes()))
@@ -100,7 +100,7 @@ pub struct Ledger {
     pointer: Option<Pointer>,
     fence: u64,
     entries: Vec<Entry>,
-    by_key: HashMap<SourceKey, Vec<usize>>,
+    by_key: HashMap<Key, Vec<usize>>,
 }
 
 /// How an object stands with the ledger.
@@ -178,7 +178,7 @@ impl Ledger {
     }
 
     /// How the version `identity` of the object `key` stands.
-    pub fn standing(&self, key: SourceKey, identity: &str) -> Standing<'_> {
+    pub fn standing(&self, key: Key, identity: &str) -> Standing<'_> {
         let of_key = || self.entries_of(key);
         let taken = |entry: &&Entry| entry.identity == identity || entry.identity == ANY_IDENTITY;
         match (of_key().rev().find(taken), of_key().next_back()) {
@@ -189,7 +189,7 @@ impl Ledger {
     }
 
     /// The entries of one source, oldest first.
-    pub fn entries_of(&self, key: SourceKey) -> impl DoubleEndedIterator<Item = &Entry> {
+    pub fn entries_of(&self, key: Key) -> impl DoubleEndedIterator<Item = &Entry> {
         self.by_key
             .get(&key)
             .into_iter()
@@ -220,6 +220,11 @@ impl Ledger {
     /// The fence: an append that began under another one must begin again.
     pub fn fence(&self) -> u64 {
         self.fence
+    }
+
+    /// The ledger's name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The table that the ledger belongs to.
@@ -308,7 +313,7 @@ impl Ledger {
     }
 
     fn push(&mut self, entry: Entry) {
-        let key = SourceKey::of(&entry.name);
+        let key = Key::of(&entry.name);
         self.by_key.entry(key).or_default().push(self.entries.len());
         self.entries.push(entry);
     }
@@ -321,8 +326,8 @@ pub fn first_pointer(entropy: &Entropy) -> Pointer {
 
 /// Deletes a tail that is known never to have been committed. Best effort: a tail that no commit
 /// names harms nobody.
-pub async fn delete_lost_tail(table: &dyn Table, table_id: &str, name: &str, pointer: Pointer) {
-    let path = tail_path(table, table_id, name, pointer);
+pub async fn delete_lost_tail(table: &dyn Table, ledger: &Ledger, pointer: Pointer) {
+    let path = tail_path(table, &ledger.table_id, &ledger.name, pointer);
     if let Err(cause) = table.store().delete(&path).await {
         tracing::debug!(%path, %cause, "a lost tail stays behind");
     }

@@ -1,0 +1,413 @@
+//! The commit: optimistic concurrency control on a pinned version.
+//!
+//! An append is planned on a *pin*: one version of the table, and the ledger as that version points
+//! to it. To commit, it is put on top of a pin, in exactly the next version. Whoever loses that
+//! race pins again and asks, in this order:
+//!
+//! 1. *Is it mine?* The ledger knows the append's id: it was committed after all.
+//! 2. *Is it still right here?* The same table, the same fence, the same layout of data files, and
+//!    nobody has entered one of its objects since it was planned. Then it goes on top of the new
+//!    pin, its data files as they are.
+//! 3. Otherwise it is *planned again* from the start, without what others have taken.
+//!
+//! ```text
+//!            ┌──────────────────────── pin again, back off ───────────────────────┐
+//!            ▼                                                                    │
+//!   pin ──► judge ── right ──► write tail ──► try pinned + 1 ── conflict ─────────┤
+//!            │ │                                │        └───── unknown ── slot filled?
+//!            │ └─ mine ──► Committed ◄─ committed                          └ no ──► CommitUnknown
+//!            └─ not right ──► PlanAgain
+//! ```
+//!
+//! The rules that this file keeps (numbers as in `docs/architecture.md`): creation and adoption
+//! come first, as commits of their own (1); the tail is durable before the commit and extends the
+//! pinned one (3); every move of the pointer takes a version (4); rows, entries and pointer move
+//! together (5); conflicts are judged as above (6); an unknown attempt is settled by its slot (7);
+//! what is deleted was never committed and never will be (11).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::environment::Environment;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ledger::{self, Entry, Key, Ledger};
+use crate::table::{
+    Append, CommitOutcome, Creation, DataFile, Layout, Pointer, Snapshot, Table, TableDefinition,
+};
+
+/// The ceiling of the wait before the second attempt; it doubles with each one after.
+const BACKOFF_MIN: Duration = Duration::from_millis(20);
+/// The ceiling of every wait.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// One version of the table, and what its ledger says at that version.
+#[derive(Debug, Clone)]
+pub struct Pin {
+    base: Base,
+    ledger: Ledger,
+}
+
+#[derive(Clone)]
+enum Base {
+    /// There is a table.
+    Present(Snapshot),
+    /// There is none yet; this is how it would begin.
+    Absent(Creation),
+}
+
+impl std::fmt::Debug for Base {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Present(snapshot) => snapshot.fmt(f),
+            Self::Absent(creation) => write!(f, "Absent({})", creation.table_id),
+        }
+    }
+}
+
+impl Pin {
+    /// Pins the newest version of the table, if there is one.
+    ///
+    /// # Errors
+    /// Those of [`Table::load`] and [`Ledger::load`].
+    pub async fn newest(table: &dyn Table, ledger: &str) -> Result<Option<Self>> {
+        let Some(snapshot) = table.load(ledger).await? else { return Ok(None) };
+        let ledger = Ledger::load(table, &snapshot.table_id, ledger, snapshot.pointer).await?;
+        Ok(Some(Self { base: Base::Present(snapshot), ledger }))
+    }
+
+    /// Pins the absence of a table, which would begin as `definition` says. Nothing is written.
+    ///
+    /// # Errors
+    /// Those of [`Table::plan_creation`].
+    pub async fn absence(
+        environment: &Environment,
+        table: &dyn Table,
+        ledger: &str,
+        definition: &TableDefinition,
+    ) -> Result<Self> {
+        let pointer = ledger::first_pointer(&environment.entropy);
+        let creation = table.plan_creation(definition, ledger, pointer).await?;
+        let ledger = Ledger::unadopted(ledger, &creation.table_id);
+        Ok(Self { base: Base::Absent(creation), ledger })
+    }
+
+    /// What the table has taken at this pin.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// How the table wants its data files.
+    pub fn layout(&self) -> &Arc<Layout> {
+        match &self.base {
+            Base::Present(snapshot) => &snapshot.layout,
+            Base::Absent(creation) => &creation.layout,
+        }
+    }
+
+    /// The pinned version; nothing where there is no table.
+    pub fn version(&self) -> Option<u64> {
+        match &self.base {
+            Base::Present(snapshot) => Some(snapshot.version),
+            Base::Absent(_) => None,
+        }
+    }
+}
+
+impl Pin {
+    /// The version that an attempt on top of this pin takes, and what the attempt is.
+    fn next_step(&self) -> (u64, Step) {
+        match (self.version(), self.ledger.pointer()) {
+            (None, _) => (0, Step::Prepare),
+            (Some(version), None) => (version + 1, Step::Prepare),
+            (Some(version), Some(_)) => (version + 1, Step::Append),
+        }
+    }
+}
+
+/// An append, with what it was planned on.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    id: Uuid,
+    table_id: Option<String>,
+    fence: u64,
+    layout: Arc<Layout>,
+    files: Vec<DataFile>,
+    sources: Vec<PlannedSource>,
+}
+
+/// One object of an append.
+#[derive(Debug, Clone)]
+pub struct PlannedSource {
+    /// Its address.
+    pub uri: String,
+    /// What the ledger will say of it; append, version and time are filled in by the commit.
+    pub entry: Entry,
+    /// How many entries its name had when it was planned.
+    pub entries_before: usize,
+}
+
+/// What became of a plan.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is this version of the table.
+    Committed {
+        /// The version.
+        version: u64,
+        /// How many times it was tried.
+        attempts: u32,
+    },
+    /// It was not committed and never will be; what it rests on has changed.
+    PlanAgain {
+        /// What has changed, for the log.
+        reason: &'static str,
+        /// How many times it was tried.
+        attempts: u32,
+        /// Whether its data files may be deleted: no attempt that named them can be visible.
+        files_are_lost: bool,
+    },
+}
+
+enum Judgement {
+    Mine(u64),
+    Right,
+    NotRight(&'static str),
+}
+
+impl Plan {
+    /// Plans to append `files`, which hold the rows of `sources`, as seen from `pin`.
+    pub fn new(
+        environment: &Environment,
+        pin: &Pin,
+        files: Vec<DataFile>,
+        sources: Vec<PlannedSource>,
+    ) -> Self {
+        Self {
+            id: environment.entropy.uuid(),
+            // A table that is created meanwhile, by us or by another, is the one we meant.
+            table_id: pin.version().map(|_| pin.ledger.table_id().to_owned()),
+            fence: pin.ledger.fence(),
+            layout: Arc::clone(pin.layout()),
+            files,
+            sources,
+        }
+    }
+
+    fn judge(&self, pin: &Pin) -> Judgement {
+        let ledger = &pin.ledger;
+        if let Some(version) = ledger.version_of_append(self.id) {
+            return Judgement::Mine(version);
+        }
+        if self.table_id.as_ref().is_some_and(|id| id != ledger.table_id()) {
+            return Judgement::NotRight("the table was replaced");
+        }
+        if self.fence != ledger.fence() {
+            return Judgement::NotRight("the ledger's fence has moved");
+        }
+        if self.layout != *pin.layout() {
+            return Judgement::NotRight("the table's columns have changed");
+        }
+        let untouched = |source: &PlannedSource| {
+            ledger.entries_of(Key::of(&source.entry.name)).count() == source.entries_before
+        };
+        if !self.sources.iter().all(untouched) {
+            return Judgement::NotRight("another writer has taken one of the objects");
+        }
+        Judgement::Right
+    }
+
+    fn append(&self) -> Append {
+        Append {
+            id: self.id,
+            files: self.files.clone(),
+            sources: self.sources.iter().map(|source| source.uri.clone()).collect(),
+        }
+    }
+
+    /// The ledger's entries for a commit as `version`.
+    fn entries(&self, environment: &Environment, version: u64) -> Vec<Entry> {
+        let at = environment.clock.now();
+        let entry = |source: &PlannedSource| Entry {
+            append: self.id,
+            version,
+            at,
+            ..source.entry.clone()
+        };
+        self.sources.iter().map(entry).collect()
+    }
+}
+
+/// Commits `plan` on top of `pin`, or of whatever has become of the table since.
+///
+/// # Errors
+/// [`ErrorKind::Contention`] when `attempts_max` races were lost: it did not happen.
+/// [`ErrorKind::CommitUnknown`] when an answer was lost for good: it might have happened.
+/// Otherwise those of the storage: it did not happen.
+pub async fn commit(
+    environment: &Environment,
+    table: &dyn Table,
+    pin: Pin,
+    plan: &Plan,
+    attempts_max: u32,
+) -> Result<Outcome> {
+    let mut unsettled = None;
+    let outcome = race(environment, table, pin, plan, attempts_max, &mut unsettled).await;
+    match (outcome, unsettled) {
+        // What an attempt with a lost answer named may be visible: nothing of it is deleted, and
+        // no later failure makes it a thing that did not happen.
+        (Ok(Outcome::PlanAgain { reason, attempts, .. }), Some(_)) => {
+            Ok(Outcome::PlanAgain { reason, attempts, files_are_lost: false })
+        }
+        (Err(cause), Some(slot)) => Err(unknown(table, slot).with_cause(cause)),
+        (outcome, _) => outcome,
+    }
+}
+
+async fn race(
+    environment: &Environment,
+    table: &dyn Table,
+    mut pin: Pin,
+    plan: &Plan,
+    attempts_max: u32,
+    unsettled: &mut Option<u64>,
+) -> Result<Outcome> {
+    for attempts in 1..=attempts_max {
+        match plan.judge(&pin) {
+            Judgement::Mine(version) => return Ok(Outcome::Committed { version, attempts }),
+            Judgement::NotRight(reason) => {
+                return Ok(Outcome::PlanAgain { reason, attempts, files_are_lost: true });
+            }
+            Judgement::Right => {}
+        }
+        let (slot, step) = pin.next_step();
+        let outcome = match (&pin.base, step) {
+            (Base::Absent(creation), _) => create(table, &pin, creation).await?,
+            (Base::Present(snapshot), Step::Prepare) => {
+                adopt(environment, table, &pin, snapshot).await?
+            }
+            (Base::Present(snapshot), Step::Append) => {
+                try_append(environment, table, &pin, snapshot, plan).await?
+            }
+        };
+        match (outcome, step) {
+            (CommitOutcome::Committed(version), Step::Append) => {
+                return Ok(Outcome::Committed { version, attempts });
+            }
+            (CommitOutcome::Committed(_), Step::Prepare) => {}
+            (CommitOutcome::Conflict, _) => back_off(environment, attempts).await,
+            (CommitOutcome::Unknown, _) => *unsettled = Some(slot),
+        }
+        pin = pin_again(table, &pin).await?;
+        if outcome == CommitOutcome::Unknown && pin.version().is_none_or(|newest| newest < slot) {
+            return Err(Error::new(ErrorKind::StorageUnavailable, "the version is still free"));
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Contention,
+        format!("other writers were first, {attempts_max} times"),
+    )
+    .with_object(table.uri())
+    .with_advice("run again later, or raise commit_attempts_max; nothing of it was committed"))
+}
+
+/// What an attempt would achieve.
+#[derive(Clone, Copy)]
+enum Step {
+    /// A table with a ledger, ready to be appended to.
+    Prepare,
+    /// The append itself.
+    Append,
+}
+
+/// Creates the table, with its ledger's pointer at an empty tail.
+async fn create(table: &dyn Table, pin: &Pin, creation: &Creation) -> Result<CommitOutcome> {
+    pin.ledger.write_first_tail(table, creation.pointer).await?;
+    let outcome = table.try_create(creation).await?;
+    forget_lost_tail(table, pin, creation.pointer, outcome).await;
+    Ok(outcome)
+}
+
+/// Gives a table that somebody else made its first pointer, to an empty tail.
+async fn adopt(
+    environment: &Environment,
+    table: &dyn Table,
+    pin: &Pin,
+    snapshot: &Snapshot,
+) -> Result<CommitOutcome> {
+    let pointer = ledger::first_pointer(&environment.entropy);
+    pin.ledger.write_first_tail(table, pointer).await?;
+    let nothing = Append { id: environment.entropy.uuid(), files: vec![], sources: vec![] };
+    let outcome = table.try_commit(snapshot, &nothing, pin.ledger.name(), pointer).await?;
+    forget_lost_tail(table, pin, pointer, outcome).await;
+    Ok(outcome)
+}
+
+/// Writes the tail that follows the pinned one, and tries the next version.
+async fn try_append(
+    environment: &Environment,
+    table: &dyn Table,
+    pin: &Pin,
+    snapshot: &Snapshot,
+    plan: &Plan,
+) -> Result<CommitOutcome> {
+    let entries = plan.entries(environment, snapshot.version + 1);
+    let pointer = pin.ledger.write_next_tail(table, &environment.entropy, &entries).await?;
+    let outcome = table.try_commit(snapshot, &plan.append(), pin.ledger.name(), pointer).await?;
+    forget_lost_tail(table, pin, pointer, outcome).await;
+    Ok(outcome)
+}
+
+/// Moves the pointer of an existing table to a fresh tail of `entries`, forgetting the old one.
+/// It never rebases: a winner between pin and commit is a [`ErrorKind::Contention`].
+///
+/// # Errors
+/// [`ErrorKind::Contention`], [`ErrorKind::CommitUnknown`], and those of the storage.
+pub async fn replace_ledger(
+    environment: &Environment,
+    table: &dyn Table,
+    snapshot: &Snapshot,
+    ledger: &Ledger,
+    entries: &[Entry],
+) -> Result<u64> {
+    let pointer = ledger.write_fresh_tail(table, &environment.entropy, entries).await?;
+    let nothing = Append { id: environment.entropy.uuid(), files: vec![], sources: vec![] };
+    match table.try_commit(snapshot, &nothing, ledger.name(), pointer).await? {
+        CommitOutcome::Committed(version) => Ok(version),
+        CommitOutcome::Conflict => {
+            ledger::delete_lost_tail(table, ledger, pointer).await;
+            Err(Error::new(ErrorKind::Contention, "another writer was first")
+                .with_object(table.uri())
+                .with_advice("run again; nothing was changed"))
+        }
+        CommitOutcome::Unknown => Err(unknown(table, snapshot.version + 1)),
+    }
+}
+
+async fn pin_again(table: &dyn Table, pin: &Pin) -> Result<Pin> {
+    match Pin::newest(table, pin.ledger.name()).await? {
+        Some(newest) => Ok(newest),
+        // Still no table: the creation was refused, or is on its way.
+        None if pin.version().is_none() => Ok(pin.clone()),
+        None => Err(Error::new(ErrorKind::TableInvalid, "the table has vanished")
+            .with_object(table.uri())
+            .with_advice("nothing of this was committed; run again to make a new table")),
+    }
+}
+
+async fn forget_lost_tail(table: &dyn Table, pin: &Pin, pointer: Pointer, outcome: CommitOutcome) {
+    if outcome == CommitOutcome::Conflict {
+        ledger::delete_lost_tail(table, &pin.ledger, pointer).await;
+    }
+}
+
+async fn back_off(environment: &Environment, attempts: u32) {
+    let ceiling = BACKOFF_MIN.saturating_mul(2_u32.saturating_pow(attempts - 1)).min(BACKOFF_MAX);
+    environment.clock.sleep(environment.entropy.jitter(ceiling)).await;
+}
+
+fn unknown(table: &dyn Table, slot: u64) -> Error {
+    Error::new(ErrorKind::CommitUnknown, format!("whether version {slot} was committed is unknown"))
+        .with_object(table.uri())
+        .with_advice("run again: the ledger tells what was taken, and nothing is taken twice")
+}
