@@ -22,6 +22,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::clock::Entropy;
 use crate::error::{Error, ErrorKind, Result};
+use crate::source::SourceObject;
 use crate::store::storage_error;
 use crate::table::{Pointer, Table};
 
@@ -68,6 +69,30 @@ pub struct Entry {
     pub at: DateTime<Utc>,
     /// Whether its rows are in the table because of this entry.
     pub state: EntryState,
+}
+
+impl Entry {
+    /// What is known of an object before it is read: not how many rows it has, nor its content, nor
+    /// who takes it when.
+    pub fn draft(name: &str, object: &SourceObject, state: EntryState) -> Self {
+        Self {
+            name: name.to_owned(),
+            identity: object.identity.clone(),
+            size_bytes: object.size_bytes,
+            content: String::new(),
+            append: Uuid::nil(),
+            version: 0,
+            rows: 0,
+            rows_rejected: 0,
+            at: DateTime::UNIX_EPOCH,
+            state,
+        }
+    }
+
+    /// A content hash as entries write it.
+    pub fn render_content(hash: u64) -> String {
+        format!("{hash:016x}")
+    }
 }
 
 /// What an entry means.

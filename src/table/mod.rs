@@ -14,7 +14,9 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use uuid::Uuid;
 
-use crate::error::Result;
+use crate::config::{Feed, Format};
+use crate::environment::Environment;
+use crate::error::{Error, ErrorKind, Result};
 
 #[cfg(feature = "delta")]
 pub mod delta;
@@ -203,4 +205,23 @@ pub struct Append {
     pub files: Vec<DataFile>,
     /// The source objects' addresses, for people who read the table's history.
     pub sources: Vec<String>,
+}
+
+/// Opens the feed's table, whether it exists or not.
+///
+/// # Errors
+/// [`ErrorKind::Configuration`] for an address or a format that this build does not have.
+pub fn open(environment: &Environment, feed: &Feed) -> Result<Box<dyn Table>> {
+    let location = environment.stores.resolve(&feed.table)?;
+    match feed.format {
+        #[cfg(feature = "delta")]
+        Format::Delta => Ok(Box::new(delta::DeltaTable::new(environment, &location)?)),
+        #[allow(unreachable_patterns)]
+        format => Err(Error::new(
+            ErrorKind::Configuration,
+            format!("this build has no {format:?} tables"),
+        )
+        .with_object(location.uri)
+        .with_advice("use format = \"delta\"")),
+    }
 }

@@ -1,0 +1,344 @@
+//! The pipeline: from announced objects to committed rows and receipts.
+//!
+//! One call is one micro-batch of one feed. It goes in rounds; what loses a race in one round is
+//! planned again in the next.
+//!
+//! 1. *Pin* the table's newest version, then look at each object, then ask the ledger (in this
+//!    order: an object that changes after it was looked at is caught when it is read).
+//! 2. *Read* each object, on condition that it is still the version that was looked at.
+//! 3. *Decode* it into typed batches. A bad row fails its object, and only that one.
+//! 4. *Write* the batches as data files, durable and not yet visible. Small objects are decoded
+//!    wholly, judged, and only then written to files that they share; a large one has its own.
+//! 5. *Commit* files and ledger entries as the next version (see [`crate::commit`]).
+//! 6. *Receipt*: what happened to each object, said as soon as it is known.
+//!
+//! Smallest first, and what is staged is committed before a large object begins. After a commit
+//! nothing can fail the objects in it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::commit::{self, Outcome, Pin, Plan, PlannedSource};
+use crate::config::Feed;
+use crate::environment::Environment;
+use crate::error::{Error, ErrorKind, Result};
+use crate::parquet::TableWriter;
+use crate::receipt::{Observer, Receipt};
+use crate::source::Announcement;
+use crate::table::{self, DataFile, Table};
+
+mod budget;
+mod plan;
+mod rows;
+mod schema;
+mod select;
+mod task;
+
+pub use plan::{IngestPlan, PlannedColumn, PlannedObject, plan};
+
+use budget::Limits;
+use rows::{Facts, Rows, Staged};
+use select::Selection;
+use task::{Candidate, Task};
+
+/// How often an object is planned again, having lost a race, before it is handed back.
+const ROUNDS_MAX: u32 = 20;
+/// Objects in one commit: bounds its ledger entries and its memory.
+const OBJECTS_PER_COMMIT_MAX: usize = 10_000;
+
+/// Ingests the announced objects into the feed's table. Every distinct object gets one receipt,
+/// which `observer` sees as soon as it is known.
+///
+/// # Errors
+/// When nothing can be ingested at all: a wrong configuration, a table that cannot be read or
+/// written, a ledger that is missing, a budget that is too small. What happens to one object is in
+/// its receipt instead.
+pub async fn ingest(
+    environment: &Environment,
+    feed: &Feed,
+    announcements: Vec<Announcement>,
+    observer: &dyn Observer,
+) -> Result<Vec<Receipt>> {
+    let table = table::open(environment, feed)?;
+    let mut run = Run::new(environment, feed, table.as_ref(), observer);
+    let mut pending = run.candidates(announcements)?;
+    for _ in 0..ROUNDS_MAX {
+        if pending.is_empty() {
+            break;
+        }
+        pending = run.round(pending).await?;
+    }
+    for candidate in pending {
+        let error = Error::new(ErrorKind::Contention, "it lost every race against other writers")
+            .with_advice("run again later; nothing of it was committed");
+        run.finish(candidate.failed(&error));
+    }
+    Ok(run.receipts)
+}
+
+/// One micro-batch under way.
+struct Run<'a> {
+    environment: &'a Environment,
+    feed: &'a Feed,
+    table: &'a dyn Table,
+    observer: &'a dyn Observer,
+    receipts: Vec<Receipt>,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        environment: &'a Environment,
+        feed: &'a Feed,
+        table: &'a dyn Table,
+        observer: &'a dyn Observer,
+    ) -> Self {
+        Self { environment, feed, table, observer, receipts: Vec::new() }
+    }
+
+    /// Each announced object once.
+    fn candidates(&self, announcements: Vec<Announcement>) -> Result<Vec<Candidate>> {
+        let mut seen = HashSet::new();
+        let distinct: Vec<Announcement> = announcements
+            .into_iter()
+            .filter(|announcement| seen.insert(announcement.location.uri.clone()))
+            .collect();
+        let bytes = distinct.iter().filter_map(|announcement| announcement.size_hint).sum();
+        self.observer.started(distinct.len(), bytes);
+        let candidate = |announcement| Candidate::new(self.feed, self.table.uri(), announcement);
+        Ok(distinct.into_iter().map(candidate).collect())
+    }
+
+    /// Takes every candidate as far as it goes on one pin; returns those to be planned again.
+    async fn round(&mut self, candidates: Vec<Candidate>) -> Result<Vec<Candidate>> {
+        let pin = Pin::newest(self.table, &self.feed.ledger).await?;
+        let Selection { pin, tasks, aliases, mut again } = self.select(pin, candidates).await?;
+        let Some(pin) = pin else { return Ok(again) };
+        let limits = Limits::new(self.environment, self.feed, pin.layout())?;
+
+        let (mut small, mut large) = (Vec::new(), Vec::new());
+        for task in tasks {
+            if task.object.size_bytes <= limits.stage_bytes_max { &mut small } else { &mut large }
+                .push(task);
+        }
+        small.sort_by_key(|task: &Task| task.object.size_bytes);
+        let mut aliases = Some(aliases).filter(|aliases| !aliases.is_empty());
+        while !small.is_empty() || aliases.is_some() {
+            let rest = small.split_off(small.len().min(OBJECTS_PER_COMMIT_MAX));
+            let aliases = aliases.take().unwrap_or_default();
+            let left = self.append_together(&pin, &limits, small, aliases).await;
+            again.extend(left.again);
+            large.extend(left.too_large);
+            small = rest;
+        }
+        large.sort_by_key(|task: &Task| task.object.size_bytes);
+        for task in large {
+            again.extend(self.append_alone(&pin, &limits, task).await);
+        }
+        Ok(again)
+    }
+
+    /// One append of many small objects, which share data files.
+    async fn append_together(
+        &mut self,
+        pin: &Pin,
+        limits: &Limits,
+        tasks: Vec<Task>,
+        aliases: Vec<PlannedSource>,
+    ) -> Left {
+        let mut left = Left::default();
+        let mut loaded = Vec::new();
+        let mut writer = None;
+        let mut tasks = tasks.into_iter();
+        for mut task in tasks.by_ref() {
+            task.begin(self.environment);
+            let staged = match Rows::open(self, pin, limits, &task).stage().await {
+                Ok(Staged::Whole { batches, facts }) => (batches, facts),
+                Ok(Staged::Empty) => {
+                    self.finish(task.skipped("empty"));
+                    continue;
+                }
+                Ok(Staged::TooLarge) => {
+                    left.too_large.push(task);
+                    continue;
+                }
+                Err(error) => {
+                    left.again.extend(self.give_up(task, &error));
+                    continue;
+                }
+            };
+            let (batches, facts) = staged;
+            loaded.push((task, facts));
+            let written = async {
+                for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
+                    if writer.is_none() {
+                        writer = Some(self.writer(pin, limits)?);
+                    }
+                    if let Some(writer) = &mut writer {
+                        writer.write(batch).await?;
+                    }
+                }
+                Ok(())
+            };
+            if let Err(error) = written.await {
+                let rest = tasks.map(|task| (task, Facts::default()));
+                self.fail_all(loaded.into_iter().chain(rest), &error);
+                return left;
+            }
+        }
+        let files = match writer {
+            Some(writer) => writer.finish().await,
+            None => Ok(Vec::new()),
+        };
+        match files {
+            Ok(_) if loaded.is_empty() && aliases.is_empty() => {}
+            Ok(files) => left.again.extend(self.commit(pin, files, loaded, aliases).await),
+            Err(error) => self.fail_all(loaded, &error),
+        }
+        left
+    }
+
+    /// One append of one large object, streamed.
+    async fn append_alone(&mut self, pin: &Pin, limits: &Limits, mut task: Task) -> Vec<Candidate> {
+        task.begin(self.environment);
+        let mut writer = match self.writer(pin, limits) {
+            Ok(writer) => writer,
+            Err(error) => return self.give_up(task, &error),
+        };
+        let mut rows = Rows::open(self, pin, limits, &task);
+        loop {
+            match rows.next().await {
+                Ok(Some(batch)) => {
+                    if let Err(error) = writer.write(&batch).await {
+                        return self.give_up(task, &error);
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    writer.abort().await;
+                    return self.give_up(task, &error);
+                }
+            }
+        }
+        let facts = rows.facts();
+        match writer.finish().await {
+            Ok(files) => self.commit(pin, files, vec![(task, facts)], Vec::new()).await,
+            Err(error) => self.give_up(task, &error),
+        }
+    }
+
+    /// Commits the files and says so; returns what is to be planned again.
+    async fn commit(
+        &mut self,
+        planned_on: &Pin,
+        files: Vec<DataFile>,
+        loaded: Vec<(Task, Facts)>,
+        aliases: Vec<PlannedSource>,
+    ) -> Vec<Candidate> {
+        let sources = loaded.iter().map(|(task, facts)| task.planned(facts)).chain(aliases);
+        let plan = Plan::new(self.environment, planned_on, files.clone(), sources.collect());
+        let attempts_max = self.feed.commit_attempts_max;
+        let pin = planned_on.clone();
+        match commit::commit(self.environment, self.table, pin, &plan, attempts_max).await {
+            Ok(Outcome::Committed { version, attempts }) => {
+                let share = Share::of(&files);
+                for (task, facts) in loaded {
+                    let receipt = task.committed(self.environment, &facts, &share, version, attempts);
+                    self.finish(receipt);
+                }
+                Vec::new()
+            }
+            Ok(Outcome::PlanAgain { reason, files_are_lost, .. }) => {
+                tracing::info!(table = self.table.uri(), reason, "planning again");
+                if files_are_lost {
+                    self.delete(&files).await;
+                }
+                loaded.into_iter().map(|(task, _)| task.candidate).collect()
+            }
+            Err(error) => {
+                if !error.kind().might_have_happened() {
+                    self.delete(&files).await;
+                }
+                self.fail_all(loaded, &error);
+                Vec::new()
+            }
+        }
+    }
+
+    fn writer(&self, pin: &Pin, limits: &Limits) -> Result<TableWriter> {
+        TableWriter::new(
+            Arc::clone(self.table.store()),
+            self.table.root().clone(),
+            Arc::clone(pin.layout()),
+            limits.writer.clone(),
+            Arc::clone(&self.environment.entropy),
+            Arc::clone(&self.environment.clock),
+            &self.environment.budget,
+        )
+    }
+
+    /// Deletes data files that no commit can have named. Best effort: a file that no commit names
+    /// harms nobody.
+    async fn delete(&self, files: &[DataFile]) {
+        use object_store::ObjectStoreExt;
+        for file in files {
+            let path = self.table.root().parts().chain(
+                object_store::path::Path::from(file.path.as_str()).parts(),
+            );
+            let path: object_store::path::Path = path.collect();
+            if let Err(cause) = self.table.store().delete(&path).await {
+                tracing::debug!(%path, %cause, "an abandoned data file stays behind");
+            }
+        }
+    }
+
+    /// Fails the task, or plans it again where its object has changed under it.
+    fn give_up(&mut self, mut task: Task, error: &Error) -> Vec<Candidate> {
+        if error.kind() == ErrorKind::SourceChanged && task.candidate.may_change_again() {
+            return vec![task.candidate];
+        }
+        let receipt = task.failed(self.environment, error);
+        self.finish(receipt);
+        Vec::new()
+    }
+
+    fn fail_all(&mut self, tasks: impl IntoIterator<Item = (Task, Facts)>, error: &Error) {
+        for (task, _) in tasks {
+            let receipt = task.failed(self.environment, error);
+            self.finish(receipt);
+        }
+    }
+
+    fn finish(&mut self, receipt: Receipt) {
+        self.observer.finished(&receipt);
+        self.receipts.push(receipt);
+    }
+}
+
+/// What an append of small objects leaves over.
+#[derive(Default)]
+struct Left {
+    again: Vec<Candidate>,
+    too_large: Vec<Task>,
+}
+
+/// The files of an append, to be shared out among its objects by rows.
+struct Share {
+    files: u64,
+    bytes: u64,
+    rows: u64,
+}
+
+impl Share {
+    fn of(files: &[DataFile]) -> Self {
+        Self {
+            files: files.len() as u64,
+            bytes: files.iter().map(|file| file.size_bytes).sum(),
+            rows: files.iter().map(|file| file.rows).sum(),
+        }
+    }
+
+    fn bytes_of(&self, rows: u64) -> u64 {
+        let share = u128::from(self.bytes) * u128::from(rows) / u128::from(self.rows.max(1));
+        u64::try_from(share).unwrap_or(self.bytes)
+    }
+}

@@ -1,0 +1,221 @@
+//! From an object's header to the table's columns.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+
+use super::budget::CHUNK_BYTES;
+use super::task::Task;
+use crate::config::Feed;
+use crate::csv::{DecodePlan, Dialect, Inference, Sample};
+use crate::error::{Error, ErrorKind, Result};
+use crate::table::{Layout, TableDefinition};
+
+/// Objects that are looked into to infer a table's columns.
+const SAMPLE_OBJECTS_MAX: usize = 16;
+
+/// What a sample of the objects says of a table that is not there yet.
+pub(super) struct Inferred {
+    /// The table; nothing where no row was seen.
+    pub definition: Result<Option<TableDefinition>>,
+    /// Objects that are no CSV.
+    pub failed: Vec<(Task, Error)>,
+    /// The others.
+    pub tasks: Vec<Task>,
+}
+
+/// Infers a table from the first bytes of some of `tasks`.
+pub(super) async fn infer(feed: &Feed, tasks: Vec<Task>) -> Inferred {
+    let mut inferred = Inferred { definition: Ok(None), failed: vec![], tasks: vec![] };
+    let mut inference = Inference::new(feed.csv.dialect());
+    let sampled = tasks.len().clamp(1, SAMPLE_OBJECTS_MAX);
+    let share = usize::try_from(feed.sample_bytes_max).unwrap_or(usize::MAX) / sampled;
+    for (position, task) in tasks.into_iter().enumerate() {
+        if position >= SAMPLE_OBJECTS_MAX {
+            inferred.tasks.push(task);
+            continue;
+        }
+        let sample = sample(&task, share.max(1)).await;
+        let observed = sample.and_then(|(bytes, whole)| {
+            inference.observe(Sample { bytes: &bytes, whole })
+        });
+        match observed {
+            Ok(()) => inferred.tasks.push(task),
+            Err(error) => {
+                let error = error.with_object(&task.object.location.uri);
+                inferred.failed.push((task, error));
+            }
+        }
+    }
+    if inference.rows() > 0 {
+        inferred.definition = define(feed, &inference.finish()).map(Some);
+    }
+    inferred
+}
+
+/// The first `bytes_max` bytes of an object, decompressed, and whether they are all.
+async fn sample(task: &Task, bytes_max: usize) -> Result<(Vec<u8>, bool)> {
+    let mut reader = task.object.open();
+    let mut bytes = Vec::new();
+    while bytes.len() < bytes_max {
+        let end = bytes.len();
+        bytes.resize(end + CHUNK_BYTES.min(bytes_max - end), 0);
+        let read = reader.read(&mut bytes[end..]).await?;
+        bytes.truncate(end + read);
+        if read == 0 {
+            return Ok((bytes, true));
+        }
+    }
+    Ok((bytes, false))
+}
+
+/// The table for objects of this inferred schema, as the feed wants it.
+fn define(feed: &Feed, inferred: &Schema) -> Result<TableDefinition> {
+    let mut fields = Vec::new();
+    let mut overrides: HashSet<&String> = feed.columns.keys().collect();
+    let mut names = HashSet::new();
+    for field in inferred.fields() {
+        let name = legal_name(field.name());
+        let wanted = feed.columns.get(field.name()).or_else(|| feed.columns.get(&name));
+        overrides.retain(|column| *column != field.name() && **column != name);
+        let data_type = match wanted {
+            Some(wanted) => wanted.data_type().clone(),
+            None if !feed.csv.infer => DataType::Utf8,
+            None => field.data_type().clone(),
+        };
+        if !names.insert(name.to_lowercase()) {
+            return Err(configuration(format!("two columns would be called {name:?}")).with_advice(
+                "the table tells names apart neither by case nor by signs that it forbids: rename \
+                 one of them in the objects",
+            ));
+        }
+        fields.push(Field::new(name, data_type, true));
+    }
+    if let Some(unknown) = overrides.into_iter().next() {
+        return Err(configuration(format!("[feed.columns] names {unknown:?}, and no object has it"))
+            .with_advice("use a name from the objects' header"));
+    }
+    if let Some(name) = &feed.source_file_column {
+        if !names.insert(name.to_lowercase()) {
+            return Err(configuration(format!("the objects have a column {name:?} of their own"))
+                .with_advice("set source_file_column to another name, or to false"));
+        }
+        fields.push(Field::new(name, DataType::Utf8, true));
+    }
+    for column in &feed.partition_by {
+        if !fields.iter().any(|field| field.name() == column) {
+            return Err(configuration(format!("partition_by names {column:?}, and no object has it"))
+                .with_advice("use a name from the objects' header"));
+        }
+    }
+    Ok(TableDefinition {
+        schema: Arc::new(Schema::new(fields)),
+        partition_by: feed.partition_by.clone(),
+    })
+}
+
+/// Refuses a feed that asks of an existing table what it is not.
+///
+/// # Errors
+/// [`ErrorKind::Configuration`].
+pub(super) fn check_feed(feed: &Feed, layout: &Layout, table: &str) -> Result<()> {
+    for (name, wanted) in &feed.columns {
+        let Ok(field) = layout.schema.field_with_name(name) else { continue };
+        if field.data_type() != wanted.data_type() {
+            return Err(configuration(format!(
+                "[feed.columns] says {name:?} is {wanted}, and in the table it is {}",
+                field.data_type()
+            ))
+            .with_object(table)
+            .with_advice("take it out: a table keeps the types it was made with"));
+        }
+    }
+    let partitions: Vec<&String> =
+        layout.partition_columns.iter().map(|&i| layout.schema.field(i).name()).collect();
+    if !feed.partition_by.is_empty() && !feed.partition_by.iter().eq(partitions.iter().copied()) {
+        return Err(configuration(format!(
+            "partition_by is {:?}, and the table is partitioned by {partitions:?}",
+            feed.partition_by
+        ))
+        .with_object(table)
+        .with_advice("take it out: a table keeps the partitions it was made with"));
+    }
+    Ok(())
+}
+
+/// Which field of a row goes into which column of the table: by name, where there is a header, else
+/// by position. `source_column` is ours to fill.
+///
+/// # Errors
+/// [`ErrorKind::SchemaMismatch`] for a field that the table has no column for, or a column that may
+/// not be null and that no field feeds.
+pub(super) fn decode_plan(
+    header: &[String],
+    dialect: &Dialect,
+    layout: &Layout,
+    source_column: Option<usize>,
+) -> Result<DecodePlan> {
+    let columns: Vec<usize> =
+        (0..layout.schema.fields().len()).filter(|&i| Some(i) != source_column).collect();
+    let fields = if dialect.header {
+        by_name(header, layout, &columns)?
+    } else if header.len() <= columns.len() {
+        columns[..header.len()].iter().copied().map(Some).collect()
+    } else {
+        return Err(mismatch(format!(
+            "its rows have {} fields, and the table has {} columns for them",
+            header.len(),
+            columns.len()
+        )));
+    };
+    let unfed = columns.iter().find(|&&column| {
+        !layout.schema.field(column).is_nullable() && !fields.contains(&Some(column))
+    });
+    if let Some(&column) = unfed {
+        let name = layout.schema.field(column).name();
+        return Err(mismatch(format!("it has no column {name:?}, which may not be null")));
+    }
+    Ok(DecodePlan { schema: Arc::clone(&layout.schema), fields })
+}
+
+fn by_name(header: &[String], layout: &Layout, columns: &[usize]) -> Result<Vec<Option<usize>>> {
+    let exact: HashMap<&str, usize> =
+        columns.iter().map(|&i| (layout.schema.field(i).name().as_str(), i)).collect();
+    let folded: HashMap<String, usize> =
+        exact.iter().map(|(name, &i)| (legal_name(name).to_lowercase(), i)).collect();
+    let column_of = |name: &String| {
+        let folded = || folded.get(&legal_name(name).to_lowercase());
+        exact.get(name.as_str()).or_else(folded).copied()
+    };
+    let found: Vec<Option<usize>> = header.iter().map(column_of).collect();
+    let unknown: Vec<&String> =
+        header.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(n, _)| n).collect();
+    if !unknown.is_empty() {
+        let known: Vec<&String> = columns.iter().map(|&i| layout.schema.field(i).name()).collect();
+        return Err(mismatch(format!(
+            "the table has no column for {unknown:?} of its header; the table's are {known:?}"
+        )));
+    }
+    let mut taken = HashSet::new();
+    if let Some((name, _)) = header.iter().zip(&found).find(|(_, column)| !taken.insert(**column)) {
+        return Err(mismatch(format!("two columns of its header are the table's {name:?}")));
+    }
+    Ok(found)
+}
+
+/// A column's name without the characters that Delta and Parquet forbid in one.
+pub(super) fn legal_name(name: &str) -> String {
+    const FORBIDDEN: [char; 11] = [' ', ',', ';', '{', '}', '(', ')', '\n', '\r', '\t', '='];
+    name.trim().replace(FORBIDDEN, "_")
+}
+
+fn configuration(message: String) -> Error {
+    Error::new(ErrorKind::Configuration, message)
+}
+
+fn mismatch(message: String) -> Error {
+    Error::new(ErrorKind::SchemaMismatch, message).with_advice(
+        "mend the object's header, or add the column to the table first (ALTER TABLE t ADD COLUMN)",
+    )
+}

@@ -1,0 +1,198 @@
+//! Which objects are to be taken, seen from one pin.
+
+use std::collections::HashSet;
+
+use futures::stream::{self, StreamExt};
+
+use super::schema;
+use super::task::{Candidate, Task};
+use super::Run;
+use crate::commit::{Pin, PlannedSource};
+use crate::config::{Feed, OnChanged};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ledger::{Entry, EntryState, Ledger, Standing};
+use crate::source::SourceObject;
+
+/// Objects looked at, at once.
+const HEADS_IN_FLIGHT_MAX: usize = 16;
+
+/// What is to be done on one pin.
+pub(super) struct Selection {
+    /// The pin; nothing where there is no table and nothing to make one of.
+    pub pin: Option<Pin>,
+    /// Objects to be taken.
+    pub tasks: Vec<Task>,
+    /// Objects whose content was taken under another identity.
+    pub aliases: Vec<PlannedSource>,
+    /// Objects that must wait for another of the same name.
+    pub again: Vec<Candidate>,
+}
+
+/// What is to be done with one object, and why.
+pub(super) enum Verdict {
+    /// Take it; its name has so many entries.
+    Take { entries_before: usize },
+    /// Its version was taken.
+    Duplicate(Entry),
+    /// Its content was taken, under another identity.
+    Touched(Entry),
+    /// Other content was taken, and the feed does not want this one.
+    Changed(Entry),
+    /// Other content was taken, and the feed calls that an error.
+    Refused(Error),
+    /// It has no bytes.
+    Empty,
+}
+
+impl Run<'_> {
+    /// Looks at every candidate, asks the ledger, and says what is done already.
+    pub(super) async fn select(
+        &mut self,
+        pin: Option<Pin>,
+        candidates: Vec<Candidate>,
+    ) -> Result<Selection> {
+        if let Some(pin) = &pin {
+            schema::check_feed(self.feed, pin.layout(), self.table.uri())?;
+        }
+        let ledger = match &pin {
+            Some(pin) => pin.ledger().clone(),
+            None => Ledger::unadopted(&self.feed.ledger, ""),
+        };
+        let mut selection =
+            Selection { pin, tasks: Vec::new(), aliases: Vec::new(), again: Vec::new() };
+        let mut names = HashSet::new();
+        let mut looked = stream::iter(candidates)
+            .map(async |candidate| {
+                let head = SourceObject::head(&candidate.announcement.location).await;
+                (candidate, head)
+            })
+            .buffered(HEADS_IN_FLIGHT_MAX);
+        while let Some((mut candidate, head)) = looked.next().await {
+            let judged = match head {
+                Ok(object) => judge(self.feed, &ledger, &candidate, &object).await.map(|v| (object, v)),
+                Err(error) => Err(error),
+            };
+            match judged {
+                Ok(_) if !names.insert(candidate.key()) => selection.again.push(candidate),
+                Ok((object, Verdict::Take { entries_before })) => {
+                    selection.tasks.push(Task::new(candidate, object, entries_before));
+                }
+                Ok((_, Verdict::Duplicate(taken))) => {
+                    self.finish(candidate.duplicate("taken", &taken));
+                }
+                Ok((object, Verdict::Touched(taken))) => {
+                    self.finish(candidate.duplicate("same content", &taken));
+                    selection.aliases.push(alias(&ledger, &candidate, &object, &taken));
+                }
+                Ok((_, Verdict::Changed(taken))) => {
+                    let reason = format!("changed since version {} took it", taken.version);
+                    self.finish(candidate.skipped(&reason));
+                }
+                Ok((_, Verdict::Empty)) => self.finish(candidate.skipped("empty")),
+                Ok((_, Verdict::Refused(error))) => self.finish(candidate.failed(&error)),
+                Err(error) if error.kind() == ErrorKind::SourceChanged => {
+                    if candidate.may_change_again() {
+                        selection.again.push(candidate);
+                    } else {
+                        self.finish(candidate.failed(&error));
+                    }
+                }
+                Err(error)
+                    if error.kind() == ErrorKind::SourceGone && !candidate.announcement.named =>
+                {
+                    self.finish(candidate.skipped("gone"));
+                }
+                Err(error) => self.finish(candidate.failed(&error)),
+            }
+        }
+        drop(looked);
+        if selection.pin.is_none() && !selection.tasks.is_empty() {
+            self.plan_table(&mut selection).await?;
+        }
+        Ok(selection)
+    }
+
+    /// Where there is no table: plans one from a sample of the objects. Objects that are no CSV
+    /// fail here; without a single row to tell types from, the others are skipped.
+    async fn plan_table(&mut self, selection: &mut Selection) -> Result<()> {
+        let tasks = std::mem::take(&mut selection.tasks);
+        let inferred = schema::infer(self.feed, tasks).await;
+        for (task, error) in inferred.failed {
+            self.finish(task.failed(self.environment, &error));
+        }
+        match inferred.definition? {
+            Some(definition) => {
+                let ledger = &self.feed.ledger;
+                let pin = Pin::absence(self.environment, self.table, ledger, &definition).await?;
+                selection.pin = Some(pin);
+                selection.tasks = inferred.tasks;
+            }
+            None => {
+                for task in inferred.tasks {
+                    self.finish(task.skipped("there is no table, and no row to infer its columns from"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is to be done with `object`, given what the ledger says of its name.
+pub(super) async fn judge(
+    feed: &Feed,
+    ledger: &Ledger,
+    candidate: &Candidate,
+    object: &SourceObject,
+) -> Result<Verdict> {
+    if object.size_bytes == 0 {
+        // Not entered in the ledger: an object that is being written may be empty at first.
+        return Ok(Verdict::Empty);
+    }
+    let key = candidate.key();
+    let take = Verdict::Take { entries_before: ledger.entries_of(key).count() };
+    let latest = match ledger.standing(key, &object.identity) {
+        Standing::New => return Ok(take),
+        Standing::Taken(entry) => return Ok(Verdict::Duplicate(entry.clone())),
+        // Nothing of it is in the table, so nothing can be in it twice.
+        Standing::Other(latest) if latest.rows == 0 => return Ok(take),
+        Standing::Other(latest) => latest,
+    };
+    if ledger.entries_of(key).any(|entry| entry.size_bytes == object.size_bytes) {
+        let content = Entry::render_content(object.open().hash_content().await?);
+        let same = ledger.entries_of(key).rev().find(|entry| entry.content == content);
+        if let Some(entry) = same {
+            return Ok(Verdict::Touched(entry.clone()));
+        }
+    }
+    Ok(match feed.on_changed {
+        OnChanged::Append => take,
+        OnChanged::Skip => Verdict::Changed(latest.clone()),
+        OnChanged::Fail => Verdict::Refused(
+            Error::new(
+                ErrorKind::SourceRefused,
+                format!("its content has changed since version {} took it", latest.version),
+            )
+            .with_advice(
+                "put new rows in a new object, or set on_changed to \"append\" or \"skip\"",
+            ),
+        ),
+    })
+}
+
+fn alias(
+    ledger: &Ledger,
+    candidate: &Candidate,
+    object: &SourceObject,
+    taken: &Entry,
+) -> PlannedSource {
+    PlannedSource {
+        uri: object.location.uri.clone(),
+        entry: Entry {
+            rows: taken.rows,
+            rows_rejected: taken.rows_rejected,
+            content: taken.content.clone(),
+            ..Entry::draft(&candidate.name, object, EntryState::Alias)
+        },
+        entries_before: ledger.entries_of(candidate.key()).count(),
+    }
+}

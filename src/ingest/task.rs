@@ -1,0 +1,171 @@
+//! An object on its way through the pipeline.
+
+use std::time::Duration;
+
+use crate::clock::Usage;
+use crate::commit::PlannedSource;
+use crate::config::{Feed, SourceKey};
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::ledger::{Entry, EntryState, Key};
+use crate::receipt::{ErrorReport, Receipt, Status};
+use crate::source::{Announcement, SourceObject};
+
+use super::Share;
+use super::rows::Facts;
+
+/// How often an object may change while it is read before it is failed.
+const CHANGES_MAX: u32 = 3;
+
+/// An announced object that has no receipt yet.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub announcement: Announcement,
+    /// Its name in the ledger.
+    pub name: String,
+    table: String,
+    changes: u32,
+}
+
+impl Candidate {
+    pub fn new(feed: &Feed, table: &str, announcement: Announcement) -> Self {
+        let uri = &announcement.location.uri;
+        let name = match feed.source_key {
+            SourceKey::Uri => uri.clone(),
+            SourceKey::Relative => announcement.relative.clone(),
+            SourceKey::Name => uri.rsplit('/').next().unwrap_or(uri).to_owned(),
+        };
+        Self { announcement, name, table: table.to_owned(), changes: 0 }
+    }
+
+    pub fn key(&self) -> Key {
+        Key::of(&self.name)
+    }
+
+    /// Counts a change of the object while it was read; false when it has changed too often.
+    pub fn may_change_again(&mut self) -> bool {
+        self.changes += 1;
+        self.changes < CHANGES_MAX
+    }
+
+    pub fn failed(&self, error: &Error) -> Receipt {
+        let mut receipt = self.receipt(Status::Failed);
+        receipt.error = Some(ErrorReport::of(error, &receipt.source));
+        receipt
+    }
+
+    pub fn skipped(&self, reason: &str) -> Receipt {
+        Receipt { reason: Some(reason.to_owned()), ..self.receipt(Status::Skipped) }
+    }
+
+    pub fn duplicate(&self, reason: &str, taken: &Entry) -> Receipt {
+        Receipt {
+            reason: Some(reason.to_owned()),
+            version: Some(taken.version),
+            ..self.receipt(Status::Duplicate)
+        }
+    }
+
+    fn receipt(&self, status: Status) -> Receipt {
+        Receipt {
+            source: self.announcement.location.uri.clone(),
+            status,
+            reason: None,
+            table: self.table.clone(),
+            version: None,
+            rows: 0,
+            rows_rejected: 0,
+            bytes_read: 0,
+            bytes_written: 0,
+            data_files: 0,
+            attempts: 0,
+            duration_ms: 0,
+            cpu_ms: 0,
+            peak_rss_bytes: 0,
+            error: None,
+        }
+    }
+}
+
+/// One version of an object that is to be taken.
+#[derive(Debug, Clone)]
+pub(super) struct Task {
+    pub candidate: Candidate,
+    pub object: SourceObject,
+    /// How many entries its name has in the pinned ledger.
+    pub entries_before: usize,
+    began: Duration,
+    usage: Usage,
+}
+
+impl Task {
+    pub fn new(candidate: Candidate, object: SourceObject, entries_before: usize) -> Self {
+        Self {
+            candidate,
+            object,
+            entries_before,
+            began: Duration::ZERO,
+            usage: Usage::default(),
+        }
+    }
+
+    /// Starts its clock.
+    pub fn begin(&mut self, environment: &Environment) {
+        self.began = environment.clock.monotonic();
+        self.usage = environment.clock.usage();
+    }
+
+    /// What the ledger will say of it.
+    pub fn planned(&self, facts: &Facts) -> PlannedSource {
+        PlannedSource {
+            uri: self.object.location.uri.clone(),
+            entry: Entry {
+                rows: facts.rows,
+                rows_rejected: facts.rows_rejected,
+                content: facts.content.clone(),
+                ..Entry::draft(&self.candidate.name, &self.object, EntryState::In)
+            },
+            entries_before: self.entries_before,
+        }
+    }
+
+    pub fn committed(
+        &self,
+        environment: &Environment,
+        facts: &Facts,
+        share: &Share,
+        version: u64,
+        attempts: u32,
+    ) -> Receipt {
+        Receipt {
+            version: Some(version),
+            rows: facts.rows,
+            rows_rejected: facts.rows_rejected,
+            bytes_read: facts.bytes_read,
+            bytes_written: share.bytes_of(facts.rows),
+            data_files: if facts.rows == 0 { 0 } else { share.files },
+            attempts,
+            ..self.timed(environment, self.candidate.receipt(Status::Committed))
+        }
+    }
+
+    pub fn skipped(&self, reason: &str) -> Receipt {
+        self.candidate.skipped(reason)
+    }
+
+    pub fn failed(&self, environment: &Environment, error: &Error) -> Receipt {
+        self.timed(environment, self.candidate.failed(error))
+    }
+
+    fn timed(&self, environment: &Environment, receipt: Receipt) -> Receipt {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let usage = environment.clock.usage();
+        let elapsed = environment.clock.monotonic().saturating_sub(self.began);
+        Receipt {
+            duration_ms: millis(elapsed),
+            cpu_ms: millis(usage.cpu.saturating_sub(self.usage.cpu)),
+            peak_rss_bytes: usage.peak_rss_bytes,
+            ..receipt
+        }
+    }
+}
