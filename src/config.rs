@@ -1,0 +1,292 @@
+//! What the user can set: plain data, read from `lakefeed.toml` and from flags.
+//!
+//! Every field has a default and a place in `docs/configuration.md`; a test holds that page and this
+//! code together. A value has one parser, whether it comes from the file or from a flag, and a name
+//! that is not known is refused with the nearest one that is.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+
+use crate::error::{Error, ErrorKind, Result};
+
+pub use column_type::ColumnType;
+pub use csv::CsvOptions;
+pub use memory::{MemoryOrigin, memory_limit};
+pub use values::parse_size;
+
+mod column_type;
+mod csv;
+mod file;
+mod memory;
+mod values;
+
+/// The longest name of a ledger: it is a folder's name and part of a transaction's.
+const LEDGER_NAME_BYTES_MAX: usize = 64;
+
+/// The whole of `lakefeed.toml`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// What the process may use in all, in bytes.
+    #[serde(deserialize_with = "values::optional_size")]
+    pub memory: Option<u64>,
+    /// The routes from sources to tables.
+    #[serde(rename = "feed")]
+    pub feeds: Vec<Feed>,
+}
+
+impl Settings {
+    /// The feed of this name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] when there is none, naming those that there are.
+    pub fn feed(&self, name: &str) -> Result<&Feed> {
+        self.feeds
+            .iter()
+            .find(|feed| feed.name == name)
+            .ok_or_else(|| {
+                let names: Vec<&str> = self.feeds.iter().map(|feed| feed.name.as_str()).collect();
+                let error = wrong(format!("there is no feed {name:?}"));
+                if let Some(nearest) = values::nearest(name, &names) {
+                    return error.with_advice(format!("did you mean {nearest:?}?"));
+                }
+                match names.is_empty() {
+                    true => error.with_advice("add a [[feed]] of that name to lakefeed.toml"),
+                    false => error.with_advice(format!("the feeds are {}", names.join(", "))),
+                }
+            })
+    }
+}
+
+/// One configured route: source patterns, a table, and the policies between them.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Feed {
+    /// What `--feed` and the logs call it.
+    pub name: String,
+    /// Files, folders, globs or URIs; at least one.
+    #[serde(deserialize_with = "values::one_or_many")]
+    pub source: Vec<String>,
+    /// The table's path or URI.
+    pub table: String,
+    /// The table's format.
+    #[serde(deserialize_with = "values::from_text")]
+    pub format: Format,
+    /// The table's ledger that this feed's objects are entered in.
+    pub ledger: String,
+    /// What names a source object in the ledger.
+    #[serde(deserialize_with = "values::from_text")]
+    pub source_key: SourceKey,
+    /// What to do with an object that was taken before and has other content now.
+    #[serde(deserialize_with = "values::from_text")]
+    pub on_changed: OnChanged,
+    /// The column that holds each row's source, where the table is to have one.
+    #[serde(deserialize_with = "values::text_or_false")]
+    pub source_file_column: Option<String>,
+    /// The partition columns of a table that is still to be made, in order.
+    pub partition_by: Vec<String>,
+    /// Types of columns by name; those not named here are the table's, or inferred.
+    pub columns: BTreeMap<String, ColumnType>,
+    /// The size at which a data file is finished and the next one begun.
+    #[serde(deserialize_with = "values::size")]
+    pub target_file_bytes: u64,
+    /// The largest object, decoded, that shares a data file with others.
+    #[serde(deserialize_with = "values::size")]
+    pub stage_bytes_max: u64,
+    /// How many times a commit is tried before the race is given up.
+    pub commit_attempts_max: u32,
+    /// How much of an object is read to infer its columns' types.
+    #[serde(deserialize_with = "values::size")]
+    pub sample_bytes_max: u64,
+    /// How the objects are written.
+    pub csv: CsvOptions,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self {
+            name: "default".into(),
+            source: Vec::new(),
+            table: String::new(),
+            format: Format::Delta,
+            ledger: "default".into(),
+            source_key: SourceKey::Uri,
+            on_changed: OnChanged::Skip,
+            source_file_column: Some("_source_file".into()),
+            partition_by: Vec::new(),
+            columns: BTreeMap::new(),
+            target_file_bytes: 128 << 20,
+            stage_bytes_max: 16 << 20,
+            commit_attempts_max: 10,
+            sample_bytes_max: 4 << 20,
+            csv: CsvOptions::default(),
+        }
+    }
+}
+
+impl Feed {
+    /// Checks what no single field can say of itself.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`], naming the field.
+    pub fn validate(&self) -> Result<()> {
+        self.validate_route()?;
+        self.validate_columns()?;
+        for (field, value) in [
+            ("target_file_bytes", self.target_file_bytes),
+            ("commit_attempts_max", self.commit_attempts_max.into()),
+            ("sample_bytes_max", self.sample_bytes_max),
+        ] {
+            if value == 0 {
+                return Err(wrong(format!("{field} is 0")).with_advice("give it at least 1"));
+            }
+        }
+        self.csv.validate()
+    }
+
+    fn validate_route(&self) -> Result<()> {
+        if self.name.is_empty() {
+            return Err(wrong("name is empty").with_advice("leave it out for \"default\""));
+        }
+        if self.source.is_empty() || self.source.iter().any(String::is_empty) {
+            return Err(wrong("source is missing or empty")
+                .with_advice("name a file, a folder, a glob or a URI"));
+        }
+        if self.table.is_empty() {
+            return Err(wrong("table is missing").with_advice("give the table's path or URI"));
+        }
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if self.ledger.is_empty()
+            || self.ledger.len() > LEDGER_NAME_BYTES_MAX
+            || !self.ledger.bytes().all(legal)
+        {
+            return Err(
+                wrong(format!("{:?} cannot be the name of a ledger", self.ledger)).with_advice(
+                    format!(
+                        "use 1 to {LEDGER_NAME_BYTES_MAX} of the characters A-Z, a-z, 0-9, _ and -"
+                    ),
+                ),
+            );
+        }
+        Ok(())
+    }
+
+    fn validate_columns(&self) -> Result<()> {
+        if self.source_file_column.as_deref() == Some("") {
+            return Err(wrong("source_file_column is empty")
+                .with_advice("give it a name, or say false for no such column"));
+        }
+        if self.columns.contains_key("") {
+            return Err(wrong("a column in columns has no name"));
+        }
+        let mut seen = HashSet::new();
+        for column in &self.partition_by {
+            if column.is_empty() {
+                return Err(wrong("a column in partition_by has no name"));
+            }
+            if !seen.insert(column) {
+                return Err(wrong(format!("partition_by names {column:?} twice")));
+            }
+            if Some(column) == self.source_file_column.as_ref() {
+                return Err(wrong(format!(
+                    "partition_by names the source file column {column:?}"
+                ))
+                .with_advice("it would make a partition of every object"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A table format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Delta Lake.
+    Delta,
+    /// Apache Iceberg.
+    Iceberg,
+}
+
+/// What names a source object in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKey {
+    /// Its whole, canonical URI.
+    Uri,
+    /// Its path below the folder or the glob's fixed part.
+    Relative,
+    /// Its last path segment.
+    Name,
+}
+
+/// What to do with an object that was taken before and has other content now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnChanged {
+    /// Leave it.
+    Skip,
+    /// Add its rows as well.
+    Append,
+    /// Call it an error.
+    Fail,
+}
+
+impl FromStr for Format {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        word(text)
+    }
+}
+
+impl FromStr for SourceKey {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        word(text)
+    }
+}
+
+impl FromStr for OnChanged {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "replace" {
+            return Err(wrong(
+                "\"replace\" is not there yet, only skip, append and fail",
+            ));
+        }
+        word(text)
+    }
+}
+
+/// One of an enumeration's words.
+fn word<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T> {
+    T::deserialize(text.into_deserializer())
+        .map_err(|error: serde::de::value::Error| wrong(error.to_string()))
+}
+
+/// The configuration file to read: `flag`, else `LAKEFEED_CONFIG`, else `lakefeed.toml` in the
+/// current folder where there is one.
+pub fn path(flag: Option<PathBuf>) -> Option<PathBuf> {
+    flag.or_else(|| environment("LAKEFEED_CONFIG").map(PathBuf::from))
+        .or_else(|| {
+            let usual = PathBuf::from("lakefeed.toml");
+            usual.is_file().then_some(usual)
+        })
+}
+
+/// A variable of the environment; one that is empty counts as absent.
+#[allow(clippy::disallowed_methods)]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn wrong(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Configuration, message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+use super::*;
+
+fn refused(text: &str) -> Error {
+    let error = Settings::parse(text).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    error
+}
+
+const ROUTE: &str = "[[feed]]\nname = \"orders\"\nsource = \"in/*.csv\"\ntable = \"out\"\n";
+
+#[test]
+fn a_full_file_is_read() {
+    let settings = Settings::parse(
+        r#"
+        memory = "256MiB"
+        [[feed]]
+        name = "orders"
+        source = ["a/*.csv", "b"]
+        table = "s3://lake/orders"
+        format = "iceberg"
+        source_key = "relative"
+        on_changed = "append"
+        source_file_column = false
+        partition_by = ["day"]
+        target_file_bytes = 1000
+        [feed.columns]
+        price = "decimal(15,2)"
+        [feed.csv]
+        delimiter = ";"
+        quote = false
+        "#,
+    )
+    .unwrap();
+    assert_eq!(settings.memory, Some(256 << 20));
+    let feed = settings.feed("orders").unwrap();
+    assert_eq!(feed.source, ["a/*.csv", "b"]);
+    assert_eq!(feed.format, Format::Iceberg);
+    assert_eq!(feed.source_key, SourceKey::Relative);
+    assert_eq!(feed.on_changed, OnChanged::Append);
+    assert_eq!(feed.source_file_column, None);
+    assert_eq!(feed.columns["price"].to_string(), "decimal(15,2)");
+    assert_eq!(feed.target_file_bytes, 1000);
+    assert_eq!((feed.csv.delimiter, feed.csv.quote), (b';', None));
+    assert_eq!(feed.sample_bytes_max, Feed::default().sample_bytes_max);
+}
+
+#[test]
+fn a_feed_that_is_not_there_is_named_with_the_nearest() {
+    let settings = Settings::parse(ROUTE).unwrap();
+    assert_eq!(
+        settings.feed("order").unwrap_err().to_string(),
+        "there is no feed \"order\"; did you mean \"orders\"?"
+    );
+    assert!(
+        settings
+            .feed("xyz")
+            .unwrap_err()
+            .to_string()
+            .ends_with("the feeds are orders")
+    );
+}
+
+#[test]
+fn an_unknown_field_is_refused_with_the_nearest() {
+    for (text, expected) in [
+        (
+            format!("{ROUTE}on_change = \"skip\"\n"),
+            "line 5 (byte 59): unknown field \"on_change\" in [[feed]] \"orders\"; \
+             did you mean \"on_changed\"?",
+        ),
+        (
+            format!("{ROUTE}[feed.csv]\nseparator = \";\"\n"),
+            "line 6 (byte 70): unknown field \"separator\" in [feed.csv] of \"orders\"; the \
+             fields are delimiter, quote, escape, header, null_values, infer",
+        ),
+        (
+            "\nmemry = 1\n".into(),
+            "line 2 (byte 1): unknown field \"memry\"; did you mean \"memory\"?",
+        ),
+    ] {
+        assert_eq!(refused(&text).to_string(), expected);
+    }
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_its_field_and_line() {
+    for (line, expected) in [
+        (
+            "on_changed = \"replace\"",
+            "on_changed in [[feed]] \"orders\": \"replace\" is not there yet",
+        ),
+        (
+            "on_changed = \"never\"",
+            "unknown variant `never`, expected one of `skip`, `append`, `fail`",
+        ),
+        (
+            "format = \"hudi\"",
+            "format in [[feed]] \"orders\": unknown variant `hudi`",
+        ),
+        (
+            "target_file_bytes = \"128 apples\"",
+            "\"128 apples\" is not a size",
+        ),
+        ("target_file_bytes = -1", "-1 is not a size"),
+        ("target_file_bytes = true", "expected a size such as"),
+        (
+            "source_file_column = true",
+            "expected a string, or false for none",
+        ),
+        (
+            "partition_by = \"day\"",
+            "partition_by in [[feed]] \"orders\": invalid type",
+        ),
+        (
+            "columns = { price = \"money\" }",
+            "price in [feed.columns] of \"orders\": \"money\" is not",
+        ),
+        (
+            "csv = { quote = \"''\" }",
+            "quote in [feed.csv] of \"orders\": \"''\" is not a single byte",
+        ),
+        (
+            "csv = { header = 1 }",
+            "header in [feed.csv] of \"orders\": invalid type",
+        ),
+    ] {
+        let error = refused(&format!("{ROUTE}{line}\n"));
+        assert!(error.to_string().contains(expected), "{line}: {error}");
+        assert_eq!(
+            error.position().map(|position| position.line),
+            Some(5),
+            "{line}: {error}"
+        );
+        assert!(error.advice().is_some(), "{line}: {error}");
+    }
+}
+
+#[test]
+fn what_is_not_toml_is_refused_with_its_line() {
+    let error = refused("memory = 1\nfeed = [[\n");
+    assert!(
+        error.position().is_some_and(|position| position.line >= 2),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_feed_that_cannot_work_is_refused_with_its_line() {
+    for (line, expected) in [
+        ("source = []", "source is missing or empty"),
+        ("source = [\"\"]", "source is missing or empty"),
+        ("table = \"\"", "table is missing"),
+        ("ledger = \"a/b\"", "\"a/b\" cannot be the name of a ledger"),
+        ("ledger = \"\"", "\"\" cannot be the name of a ledger"),
+        (
+            "partition_by = [\"a\", \"a\"]",
+            "partition_by names \"a\" twice",
+        ),
+        (
+            "partition_by = [\"\"]",
+            "a column in partition_by has no name",
+        ),
+        (
+            "partition_by = [\"_source_file\"]",
+            "partition_by names the source file column",
+        ),
+        ("commit_attempts_max = 0", "commit_attempts_max is 0"),
+        ("csv = { delimiter = '\"' }", "delimiter is the quote"),
+        ("name = \"default\"", "there is a feed of that name already"),
+    ] {
+        let field = line.split(' ').next().unwrap();
+        let base = "name = \"x\"\nsource = \"in\"\ntable = \"out\"\n";
+        let rest: String = base
+            .lines()
+            .filter(|given| !given.starts_with(field))
+            .fold(String::new(), |rest, given| rest + given + "\n");
+        let first = "[[feed]]\nsource = \"in\"\ntable = \"out\"\n";
+        let error = refused(&format!("{first}[[feed]]\n{rest}{line}\n"));
+        assert!(error.message().contains(expected), "{line}: {error}");
+        assert_eq!(
+            error.position().map(|position| position.line),
+            Some(4),
+            "{line}: {error}"
+        );
+    }
+}
+
+#[test]
+fn the_longest_ledger_name_is_legal_and_one_more_is_not() {
+    let of = |length: usize| format!("{ROUTE}ledger = \"{}\"\n", "a".repeat(length));
+    Settings::parse(&of(LEDGER_NAME_BYTES_MAX)).unwrap();
+    refused(&of(LEDGER_NAME_BYTES_MAX + 1));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Settings::read(std::path::Path::new("/nowhere/lakefeed.toml")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert_eq!(error.object(), Some("/nowhere/lakefeed.toml"));
+}
+
+#[test]
+fn sizes() {
+    for (text, bytes) in [
+        ("0", 0),
+        ("4194304", 4 << 20),
+        ("128MB", 128_000_000),
+        ("128MiB", 128 << 20),
+        ("1.5GiB", 3 << 29),
+        ("64 kib", 64 << 10),
+        ("7B", 7),
+        ("18446744073709551615", u64::MAX),
+    ] {
+        assert_eq!(parse_size(text).unwrap(), bytes, "{text}");
+    }
+    for text in [
+        "",
+        "MB",
+        "1.5",
+        "1..5MB",
+        "-1",
+        "5 apples",
+        "512M",
+        "18446744073709551615KB",
+        "1e9",
+    ] {
+        parse_size(text).unwrap_err();
+    }
+}
