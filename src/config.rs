@@ -289,4 +289,6 @@ fn wrong(message: impl Into<String>) -> Error {
 }
 
 #[cfg(test)]
+mod page_tests;
+#[cfg(test)]
 mod tests;

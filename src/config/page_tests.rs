@@ -1,0 +1,143 @@
+//! `docs/configuration.md` and the code agree.
+
+use super::file::fields_of;
+use super::*;
+
+const PAGE: &str = include_str!("../../docs/configuration.md");
+
+/// What the page says of one field.
+struct Described {
+    name: &'static str,
+    default: Option<&'static str>,
+    required: bool,
+    example: &'static str,
+}
+
+/// The fields of one section of the page, in its order.
+fn described(section: &str) -> Vec<Described> {
+    let sections = PAGE.split("\n## ");
+    let section = sections
+        .filter_map(|text| text.strip_prefix(section))
+        .next()
+        .unwrap();
+    let described = |text: &'static str| {
+        let (name, text) = text.split_once("`\n").unwrap();
+        let after = |mark: &str| text.split_once(mark).map(|(_, rest)| rest);
+        let default = after("Default: `").map(|rest| rest.split_once('`').unwrap().0);
+        let (_, example) = text.split_once("```toml\n").unwrap();
+        Described {
+            name,
+            default,
+            required: after("Required.").is_some(),
+            example: example.split_once("```").unwrap().0,
+        }
+    };
+    section.split("\n### `").skip(1).map(described).collect()
+}
+
+/// A feed with these lines, and with what is required where they don't say it.
+fn feed(lines: &str) -> Feed {
+    let has = |name: &str| lines.lines().any(|line| line.starts_with(name));
+    let source = if has("source =") {
+        ""
+    } else {
+        "source = 'in'\n"
+    };
+    let table = if has("table =") {
+        ""
+    } else {
+        "table = 'out'\n"
+    };
+    let text = format!("[[feed]]\n{source}{table}{lines}");
+    Settings::parse(&text)
+        .unwrap_or_else(|error| panic!("{text}\n{error}"))
+        .feeds
+        .remove(0)
+}
+
+fn option(line: &str) -> Feed {
+    feed(&format!("[feed.csv]\n{line}"))
+}
+
+fn names(section: &str) -> Vec<&'static str> {
+    described(section).iter().map(|field| field.name).collect()
+}
+
+#[test]
+fn the_page_has_every_field_and_no_other() {
+    assert_eq!(names("The file"), fields_of::<Settings>());
+    assert_eq!(names("`[[feed]]`"), fields_of::<Feed>());
+    assert_eq!(names("`[feed.csv]`"), fields_of::<CsvOptions>());
+}
+
+#[test]
+fn every_default_is_the_codes() {
+    let parsers: [(_, fn(&str) -> Feed); 2] = [("`[[feed]]`", feed), ("`[feed.csv]`", option)];
+    for (section, parse) in parsers {
+        for Described {
+            name,
+            default,
+            required,
+            ..
+        } in described(section)
+        {
+            assert_ne!(default.is_some(), required, "{name}");
+            if let Some(default) = default {
+                assert_eq!(parse(&format!("{name} = {default}\n")), feed(""), "{name}");
+            }
+        }
+    }
+    assert_eq!(Settings::parse("feed = []").unwrap(), Settings::default());
+    let memory = &described("The file")[0];
+    assert_eq!((memory.name, memory.default), ("memory", None));
+    assert_eq!(Settings::default().memory, None);
+}
+
+#[test]
+fn what_is_required_is_refused_when_it_is_left_out() {
+    let required: Vec<_> = described("`[[feed]]`")
+        .into_iter()
+        .filter(|field| field.required)
+        .collect();
+    assert_eq!(required.len(), 2);
+    for Described { name, .. } in required {
+        let other = if name == "source" { "table" } else { "source" };
+        let error = Settings::parse(&format!("[[feed]]\n{other} = 'x'\n")).unwrap_err();
+        assert!(
+            error.message().contains(&format!("{name} is missing")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn every_example_parses_and_says_something_of_its_field() {
+    for Described { name, example, .. } in described("The file") {
+        assert_ne!(
+            Settings::parse(example).unwrap(),
+            Settings::default(),
+            "{name}"
+        );
+    }
+    for Described { name, example, .. } in described("`[[feed]]`") {
+        assert!(example.contains(name), "{name}");
+        assert!(feed(example) != feed("") || name == "format", "{name}");
+    }
+    for Described { name, example, .. } in described("`[feed.csv]`") {
+        assert!(example.starts_with(name), "{name}");
+        assert_ne!(option(example), feed(""), "{name}");
+    }
+}
+
+#[test]
+fn the_example_at_the_top_is_read() {
+    let example = PAGE
+        .split("```toml\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    let settings = Settings::parse(example).unwrap();
+    assert_eq!(settings.feed("orders").unwrap().csv.delimiter, b';');
+}
