@@ -5,4 +5,5 @@ pub mod csv;
 pub mod error;
 pub mod memory;
 pub mod parquet;
+pub(crate) mod store;
 pub mod table;
