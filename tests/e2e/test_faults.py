@@ -299,6 +299,7 @@ def test_an_unreadable_file(public_folder, as_nobody):
 # --- files that change while they are read ---------------------------------------------------
 
 MOVING_ROWS = 200_000
+FIRST_REVISION = 100_000
 
 
 class MovingFile:
@@ -312,7 +313,7 @@ class MovingFile:
         self.path, self.by_rename = path, by_rename
         lines = (f"{i:06},@@@@@@,{'p' * 90}\n" for i in range(MOVING_ROWS))
         self.template = ("id,revision,padding\n" + "".join(lines)).encode()
-        self.revision = 100_000
+        self.revision = FIRST_REVISION
         self.write_next()
 
     def write_next(self):
@@ -376,14 +377,14 @@ def test_a_file_that_changes_while_it_is_read(inbox, table, tmp_path, by_rename)
     assert ingest() in (lake.COMMITTED, lake.DUPLICATE)
 
     per_revision = revisions(table)
-    assert per_revision.pop(1) == GOOD_ROWS
+    assert per_revision.pop(FIRST_REVISION) == GOOD_ROWS
     assert set(per_revision.values()) == {MOVING_ROWS}
     assert len(per_revision) == len(commits)
     assert moving.revision in per_revision
 
 
 def write_small_revision(path):
-    lines = (f"{i:06},000001,good\n" for i in range(GOOD_ROWS))
+    lines = (f"{i:06},{FIRST_REVISION},good\n" for i in range(GOOD_ROWS))
     path.write_text("id,revision,padding\n" + "".join(lines))
     return path
 

@@ -115,11 +115,12 @@ def test_a_dialect(inbox, table, tmp_path):
     text = "id;name;amount\n1;'a;b';1.5\n2;'it''s';-\nNA;\"c\";2.5\n"
     source = write(inbox / "source.csv", text)
     lake.ingest_all(source, table=table, arguments=lake.feed(tmp_path, csv=dialect))
-    assert without_source(lake.read(table)) == [
+    expected = [
         {"id": 1, "name": "a;b", "amount": 1.5},
         {"id": 2, "name": "it's", "amount": None},
         {"id": None, "name": '"c"', "amount": 2.5},
     ]
+    assert without_source(lake.read(table)) == lake.in_order(expected)
 
 
 def without_source(rows):
@@ -216,7 +217,7 @@ def test_a_check_constraint_is_refused(foreign, inbox, arguments):
     source = write(inbox / "source.csv", "id,name\n3,c\n")
     before = lake.listing(foreign)
     run = lake.run(*arguments, source, "--table", foreign)
-    assert run.exit_code == 1, str(run)
+    assert run.exit_code != 0, str(run)
     said = run.stdout + run.stderr
     assert re.search(r"check.?constraint", said, re.IGNORECASE), str(run)
     assert lake.listing(foreign) == before
