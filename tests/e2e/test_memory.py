@@ -1,0 +1,94 @@
+"""Memory does not grow with the object: TPC-H lineitem, at several sizes."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import pytest
+
+import lake
+
+PEAK_RSS_BYTES_MAX = 128_000_000
+GROWTH_MAX = 1.1
+DATA = Path(os.environ.get("LAKEFEED_TEST_DATA") or Path.home() / ".cache" / "lakefeed" / "data")
+MEASURE = Path(__file__).with_name("measure.py")
+
+# Amounts in cents, so that sums are exact in every engine and in any order.
+SUMS = """
+SELECT count(*),
+       sum(l_orderkey), sum(l_partkey), sum(l_suppkey), sum(l_linenumber),
+       sum(CAST(round(l_quantity * 100) AS BIGINT)),
+       sum(CAST(round(l_extendedprice * 100) AS BIGINT)),
+       sum(CAST(round(l_discount * 100) AS BIGINT)),
+       sum(CAST(round(l_tax * 100) AS BIGINT)),
+       min(l_shipdate), max(l_shipdate), min(l_receiptdate), max(l_receiptdate),
+       min(l_comment), max(l_comment), count(DISTINCT l_shipmode), count(DISTINCT l_returnflag)
+FROM t
+"""
+
+
+def lineitem(scale_factor: int) -> Path:
+    """The CSV, made once and kept."""
+    folder = DATA / f"tpch-{scale_factor}"
+    if not folder.exists():
+        scratch = DATA / f"tpch-{scale_factor}.partial.{os.getpid()}"
+        scratch.mkdir(parents=True)
+        generator = Path(sysconfig.get_path("scripts")) / "tpchgen-cli"
+        command = [generator, "csv", "-s", str(scale_factor), "--tables=lineitem", "-o", scratch]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        scratch.rename(folder)
+    return folder / "lineitem.csv"
+
+
+def ingest_measured(source: Path, table: Path, tmp_path: Path) -> tuple[dict, int]:
+    """The receipt, and the peak memory that the kernel saw."""
+    result = tmp_path / "measured.json"
+    command = lake.command("ingest", source, "--table", table, "--json")
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", MEASURE, result, *command],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, encoding="utf-8", check=True,
+    )
+    receipt = lake.parse_receipt(done.stdout)
+    peak = json.loads(result.read_text())["peak_rss_bytes"]
+    print(
+        f"{source.stat().st_size / 1e6:.0f} MB in {time.monotonic() - began:.1f} s,"
+        f" cpu {receipt['cpu_ms'] / 1e3:.1f} s, peak {peak / 1e6:.1f} MB (it says"
+        f" {receipt['peak_rss_bytes'] / 1e6:.1f}), wrote {receipt['bytes_written'] / 1e6:.0f} MB"
+    )
+    return receipt, peak
+
+
+def sums_of_csv(source: Path) -> tuple:
+    connection = lake.connect()
+    connection.execute(
+        f"CREATE VIEW t AS SELECT * FROM read_csv('{source}', types={{'l_quantity': 'DECIMAL(15,2)',"
+        " 'l_extendedprice': 'DECIMAL(15,2)', 'l_discount': 'DECIMAL(15,2)', 'l_tax': 'DECIMAL(15,2)'})"
+    )
+    return connection.execute(SUMS).fetchone()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_lineitem_fits(tmp_path, table):
+    source = lineitem(1)
+    receipt, peak = ingest_measured(source, table, tmp_path)
+    assert max(peak, receipt["peak_rss_bytes"]) <= PEAK_RSS_BYTES_MAX
+    assert receipt["rows"] == 6_001_215
+    assert lake.aggregate(table, SUMS) == [sums_of_csv(source)]
+
+
+@pytest.mark.huge
+@pytest.mark.timeout(3600)
+def test_five_times_the_size_takes_no_more(tmp_path, table):
+    peaks = {}
+    for scale_factor in (1, 5):
+        folder = table.with_name(f"scale-{scale_factor}")
+        receipt, peak = ingest_measured(lineitem(scale_factor), folder, tmp_path)
+        peaks[scale_factor] = max(peak, receipt["peak_rss_bytes"])
+    assert peaks[1] <= PEAK_RSS_BYTES_MAX
+    assert peaks[5] <= GROWTH_MAX * peaks[1], peaks

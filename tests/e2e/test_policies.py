@@ -1,0 +1,295 @@
+"""What a feed can be told, and tables that somebody else made."""
+
+import csv
+import os
+import re
+from datetime import date
+from decimal import Decimal
+
+import deltalake
+import pyarrow
+import pytest
+
+import lake
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def numbers(*values):
+    return "number\n" + "".join(f"{value}\n" for value in values)
+
+
+# --- objects that come again -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "policy, status, exit_code, expected",
+    [
+        ("skip", lake.SKIPPED, 0, [1, 2]),
+        ("append", lake.COMMITTED, 0, [1, 2, 3, 4, 5]),
+        ("fail", lake.FAILED, 1, [1, 2]),
+    ],
+)
+def test_a_rewritten_file(inbox, table, tmp_path, policy, status, exit_code, expected):
+    arguments = lake.feed(tmp_path, on_changed=policy)
+    source = write(inbox / "source.csv", numbers(1, 2))
+    lake.ingest_all(source, table=table, arguments=arguments)
+    before = lake.version(table)
+    write(source, numbers(3, 4, 5))
+
+    run = lake.ingest(source, table=table, arguments=arguments)
+    assert run.exit_code == exit_code, str(run)
+    receipt = run.receipt(source)
+    assert receipt["status"] == status and (status == lake.COMMITTED or receipt["reason"]), str(run)
+    if status == lake.FAILED:
+        assert receipt["error"]["kind"] == "source_refused", str(run)
+    assert lake.column(table, "number") == expected
+    assert (lake.version(table) == before) == (status != lake.COMMITTED)
+
+
+def test_append_takes_each_version_once(inbox, table, tmp_path):
+    arguments = lake.feed(tmp_path, on_changed="append")
+    source = inbox / "source.csv"
+    for content in (numbers(1), numbers(2, 3)):
+        write(source, content)
+        lake.ingest_all(source, table=table, arguments=arguments)
+        again = lake.ingest_all(source, table=table, arguments=arguments)
+        assert again.receipt(source)["status"] == lake.DUPLICATE
+    assert lake.column(table, "number") == [1, 2, 3]
+
+
+@pytest.mark.parametrize("policy", ["skip", "append", "fail"])
+def test_a_touched_file_is_a_duplicate(inbox, table, tmp_path, policy):
+    arguments = lake.feed(tmp_path, on_changed=policy)
+    source = write(inbox / "source.csv", numbers(1, 2))
+    lake.ingest_all(source, table=table, arguments=arguments)
+    os.utime(source, (1_700_000_000, 1_700_000_000))
+    run = lake.ingest_all(source, table=table, arguments=arguments)
+    assert run.receipt(source)["status"] == lake.DUPLICATE, str(run)
+    assert lake.column(table, "number") == [1, 2]
+
+
+@pytest.mark.parametrize("key, expected", [("uri", [1, 1, 2, 2]), ("name", [1, 2])])
+def test_one_name_in_two_folders(inbox, table, tmp_path, key, expected):
+    arguments = lake.feed(tmp_path, source_key=key)
+    for folder in ("monday", "tuesday"):
+        source = write(inbox / folder / "source.csv", numbers(1, 2))
+        lake.ingest_all(source, table=table, arguments=arguments)
+    assert lake.column(table, "number") == expected
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def compressed(codec, text):
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(sink, codec) as stream:
+        stream.write(text.encode())
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.zst"])
+@pytest.mark.parametrize("codec", [None, "gzip", "zstd"])
+def test_the_magic_number_tells_the_compression(inbox, table, name, codec):
+    text = numbers(*range(10_000))
+    source = inbox / name
+    source.write_bytes(compressed(codec, text) if codec else text.encode())
+    receipt = lake.ingest_all(source, table=table).receipt(source)
+    assert (receipt["rows"], receipt["bytes_read"]) == (10_000, source.stat().st_size)
+    assert lake.column(table, "number") == list(range(10_000))
+
+
+def test_gzip_members_are_read_to_the_last(inbox, table):
+    source = inbox / "members.csv.gz"
+    source.write_bytes(compressed("gzip", numbers(1, 2)) + compressed("gzip", "3\n4\n"))
+    lake.ingest_all(source, table=table)
+    assert lake.column(table, "number") == [1, 2, 3, 4]
+
+
+def test_a_dialect(inbox, table, tmp_path):
+    dialect = {"delimiter": ";", "quote": "'", "null_values": ["-", "NA"]}
+    text = "id;name;amount\n1;'a;b';1.5\n2;'it''s';-\nNA;\"c\";2.5\n"
+    source = write(inbox / "source.csv", text)
+    lake.ingest_all(source, table=table, arguments=lake.feed(tmp_path, csv=dialect))
+    expected = [
+        {"id": 1, "name": "a;b", "amount": 1.5},
+        {"id": 2, "name": "it's", "amount": None},
+        {"id": None, "name": '"c"', "amount": 2.5},
+    ]
+    assert without_source(lake.read(table)) == lake.in_order(expected)
+
+
+def without_source(rows):
+    return [{k: v for k, v in row.items() if k != "_source_file"} for row in rows]
+
+
+def test_line_ends_and_a_byte_order_mark(inbox, table):
+    source = inbox / "windows.csv"
+    source.write_bytes(b"\xef\xbb\xbfid,name\r\n1,a\r\n2,\"b\r\nc\"\r\n")
+    lake.ingest_all(source, table=table)
+    expected = [{"id": 1, "name": "a"}, {"id": 2, "name": "b\r\nc"}]
+    assert without_source(lake.read(table)) == expected
+
+
+def test_a_column_is_given_its_type(inbox, table):
+    prices = ["0.10", "1234567890123.45", "-0.01", "7"]
+    source = write(inbox / "source.csv", "id,price\n" + "".join(f"{i},{p}\n" for i, p in enumerate(prices)))
+    lake.ingest_all(source, table=table, arguments=["--column", "price=decimal(15,2)"])
+    assert lake.column_types(table)["price"] == "decimal(15,2)"
+    assert lake.column(table, "price") == sorted(map(Decimal, prices))
+
+
+def test_leading_zeros_stay(inbox, table):
+    source = write(inbox / "source.csv", "zip,count\n00501,1\n10001,2\n02134,3\n")
+    lake.ingest_all(source, table=table)
+    assert lake.column(table, "zip") == ["00501", "02134", "10001"]
+    assert lake.column(table, "count") == [1, 2, 3]
+
+
+def test_large_integers_stay_exact(inbox, table):
+    values = [2**53 + 1, 2**63 - 1, -(2**63)]
+    lake.ingest_all(write(inbox / "source.csv", numbers(*values)), table=table)
+    assert lake.column(table, "number") == sorted(values)
+
+
+def test_the_tables_schema_decides(inbox, table):
+    """A later file whose values alone would be integers goes into the table's strings."""
+    lake.ingest_all(write(inbox / "a.csv", "code,day\nx1,2026-01-02\n"), table=table)
+    lake.ingest_all(write(inbox / "b.csv", "code,day\n17,2026-01-03\n"), table=table)
+    assert lake.column(table, "code") == ["17", "x1"]
+    assert lake.column(table, "day") == [date(2026, 1, 2), date(2026, 1, 3)]
+
+
+# --- partitions ------------------------------------------------------------------------------
+
+PLACES = ["Köln", "a/b", "50%", "x=y", "with space", "", "NL"]
+
+
+def test_partitions(inbox, table, tmp_path):
+    source = inbox / "source.csv"
+    with source.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "place", "day"])
+        writer.writerows([i, PLACES[i % 7], f"2026-01-0{1 + i % 2}"] for i in range(140))
+    arguments = lake.feed(tmp_path, partition_by=["place", "day"])
+    lake.ingest_all(source, table=table, arguments=arguments)
+
+    assert deltalake.DeltaTable(table).metadata().partition_columns == ["place", "day"]
+    found = [(r["id"], r["place"] or "", r["day"]) for r in lake.read(table)]
+    expected = [(i, PLACES[i % 7], date(2026, 1, 1 + i % 2)) for i in range(140)]
+    assert sorted(found) == expected
+
+
+# --- tables of other makers ------------------------------------------------------------------
+
+
+@pytest.fixture
+def foreign(table):
+    """A table that Python's deltalake made."""
+    rows = {"id": pyarrow.array([1, 2], pyarrow.int64()), "name": ["a", "b"]}
+    deltalake.write_deltalake(table, pyarrow.table(rows))
+    return table
+
+
+def test_a_foreign_table_is_appended_to_as_it_is(foreign, inbox):
+    source = write(inbox / "source.csv", "id,name\n3,c\n")
+    lake.ingest_all(source, table=foreign)
+    assert lake.ingest_all(source, table=foreign).receipt(source)["status"] == lake.DUPLICATE
+    assert lake.column_types(foreign) == {"id": "long", "name": "string"}
+    assert lake.read(foreign) == [{"id": i, "name": n} for i, n in [(1, "a"), (2, "b"), (3, "c")]]
+
+
+def test_deltalake_appends_to_our_table(inbox, table):
+    lake.ingest_all(write(inbox / "source.csv", "id,name\n1,a\n"), table=table)
+    more = {"id": pyarrow.array([2], pyarrow.int64()), "name": ["b"], "_source_file": ["theirs"]}
+    deltalake.write_deltalake(table, pyarrow.table(more), mode="append")
+    lake.ingest_all(write(inbox / "next.csv", "id,name\n3,c\n"), table=table)
+    assert lake.column(table, "id") == [1, 2, 3]
+
+
+@pytest.mark.parametrize("arguments", [["ingest"], ["plan"]])
+def test_a_check_constraint_is_refused(foreign, inbox, arguments):
+    deltalake.DeltaTable(foreign).alter.add_constraint({"positive": "id > 0"})
+    source = write(inbox / "source.csv", "id,name\n3,c\n")
+    before = lake.listing(foreign)
+    run = lake.run(*arguments, source, "--table", foreign)
+    assert run.exit_code != 0, str(run)
+    said = run.stdout + run.stderr
+    assert re.search(r"check.?constraint", said, re.IGNORECASE), str(run)
+    assert lake.listing(foreign) == before
+
+
+def test_the_refusal_says_the_way_out(foreign, inbox):
+    deltalake.DeltaTable(foreign).alter.add_constraint({"positive": "id > 0"})
+    source = write(inbox / "source.csv", "id,name\n3,c\n")
+    receipt = lake.ingest(source, table=foreign).receipt(source)
+    assert receipt["error"]["kind"] == "table_unsupported", receipt
+    assert "constraint" in receipt["error"]["advice"].lower(), receipt
+
+
+def test_columns_that_do_not_fit(foreign, inbox):
+    source = write(inbox / "source.csv", "id,name,surprise\n3,c,1\n")
+    run = lake.ingest(source, table=foreign)
+    error = run.receipt(source)["error"]
+    assert error["kind"] == "schema_mismatch" and "surprise" in str(error), str(run)
+    assert lake.column(foreign, "id") == [1, 2]
+
+
+# --- memory, plan, ledger --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("memory", ["16MiB", "41MiB"])
+def test_a_budget_that_is_too_small(inbox, table, memory):
+    source = write(inbox / "source.csv", numbers(1))
+    run = lake.run("ingest", source, "--table", table, "--memory", memory)
+    assert run.exit_code == 2, str(run)
+    sizes = re.findall(r"\d+(?:\.\d+)? ?[KMG]i?B", run.stderr)
+    assert len(sizes) >= 2 and "--memory" in run.stderr, f"no sum is shown\n{run}"
+    assert not table.exists()
+
+
+def test_a_plan_writes_nothing(inbox, table):
+    write(inbox / "old.csv", "id,amount\n1,2.5\n")
+    planned = lake.run("plan", inbox, "--table", table)
+    assert planned.exit_code == 0, str(planned)
+    assert not table.exists()
+
+    lake.ingest_all(inbox, table=table)
+    write(inbox / "new.csv", "id,amount\n2,3.5\n")
+    before = lake.listing(table.parent)
+    planned = lake.run("plan", inbox, "--table", table)
+    assert planned.exit_code == 0, str(planned)
+    for word in ("old.csv", "new.csv", "id", "amount"):
+        assert word in planned.stdout, str(planned)
+    line = next(line for line in planned.stdout.splitlines() if "old.csv" in line)
+    assert "duplicate" in line, str(planned)
+    assert lake.listing(table.parent) == before
+
+
+def test_the_ledger_can_be_read(inbox, table):
+    names = ["a.csv", "b.csv", "with space.csv"]
+    for i, name in enumerate(names):
+        write(inbox / name, numbers(i))
+    lake.ingest_all(inbox, table=table)
+    before = lake.listing(table)
+    shown = lake.run("ledger", "show", table)
+    assert shown.exit_code == 0, str(shown)
+    for name in names:
+        assert name in shown.stdout.replace("%20", " "), str(shown)
+    assert lake.listing(table) == before
+
+
+def test_a_lost_ledger_is_not_taken_for_empty(inbox, table):
+    source = write(inbox / "source.csv", numbers(1))
+    lake.ingest_all(source, table=table)
+    ledger = table / "_delta_log" / "_lakefeed"
+    ledger.rename(table.parent / "lost")
+    run = lake.ingest(source, table=table)
+    error = run.receipt(source)["error"]
+    assert error["kind"] == "ledger_missing", str(run)
+    assert "rebuild" in error["advice"] and "reset" in error["advice"], str(run)
+    assert lake.column(table, "number") == [1]
