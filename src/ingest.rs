@@ -18,6 +18,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+
 use crate::commit::{self, Outcome, Pin, Plan, PlannedSource};
 use crate::config::Feed;
 use crate::environment::Environment;
@@ -34,7 +37,7 @@ mod schema;
 mod select;
 mod task;
 
-pub use plan::{IngestPlan, PlannedColumn, PlannedObject, plan};
+pub use plan::{Action, IngestPlan, PlannedColumn, PlannedObject, plan};
 
 use budget::Limits;
 use rows::{Facts, Rows, Staged};
@@ -279,12 +282,10 @@ impl<'a> Run<'a> {
     /// Deletes data files that no commit can have named. Best effort: a file that no commit names
     /// harms nobody.
     async fn delete(&self, files: &[DataFile]) {
-        use object_store::ObjectStoreExt;
         for file in files {
-            let path = self.table.root().parts().chain(
-                object_store::path::Path::from(file.path.as_str()).parts(),
-            );
-            let path: object_store::path::Path = path.collect();
+            let Ok(path) = Path::parse(format!("{}/{}", self.table.root(), file.path)) else {
+                continue;
+            };
             if let Err(cause) = self.table.store().delete(&path).await {
                 tracing::debug!(%path, %cause, "an abandoned data file stays behind");
             }

@@ -26,6 +26,8 @@ use crate::source::SourceObject;
 use crate::store::storage_error;
 use crate::table::{Pointer, Table};
 
+pub mod repair;
+
 /// The first field of every tail's header.
 const FORMAT: &str = "lakefeed-ledger/1";
 /// A pointer is a sequence number and this many random bits.
@@ -123,6 +125,8 @@ pub struct Ledger {
     table_id: String,
     /// Nothing: the table has not been adopted yet.
     pointer: Option<Pointer>,
+    /// No tail of this ledger has a higher one, as far as is known.
+    sequence: u64,
     fence: u64,
     entries: Vec<Entry>,
     by_key: HashMap<Key, Vec<usize>>,
@@ -146,6 +150,7 @@ impl Ledger {
             name: name.to_owned(),
             table_id: table_id.to_owned(),
             pointer: None,
+            sequence: 0,
             fence: 0,
             entries: Vec::new(),
             by_key: HashMap::new(),
@@ -193,6 +198,7 @@ impl Ledger {
         }
         let mut ledger = Self {
             pointer: Some(pointer),
+            sequence: header.sequence,
             fence: header.fence,
             ..Self::unadopted(name, table_id)
         };
@@ -200,6 +206,23 @@ impl Ledger {
             ledger.push(entry);
         }
         Ok(ledger)
+    }
+
+    /// A ledger that is to be replaced, whatever has become of its files: only how far its sequence
+    /// went is known of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StorageUnavailable`].
+    pub async fn abandoned(
+        table: &dyn Table,
+        table_id: &str,
+        name: &str,
+        pointer: Option<Pointer>,
+    ) -> Result<Self> {
+        let listed = highest_sequence(table, table_id, name).await?;
+        let pointed = pointer.map(sequence_of);
+        let sequence = listed.max(pointed).unwrap_or(0);
+        Ok(Self { pointer, sequence, ..Self::unadopted(name, table_id) })
     }
 
     /// How the version `identity` of the object `key` stands.
@@ -309,7 +332,7 @@ impl Ledger {
         fence: u64,
         entries: &[&Entry],
     ) -> Result<Pointer> {
-        let sequence = self.pointer.map_or(0, sequence_of) + 1;
+        let sequence = self.sequence + 1;
         let header = self.header(sequence, fence);
         for _ in 0..TAIL_NAME_ATTEMPTS_MAX {
             let pointer = pointer_of(sequence, entropy);
@@ -428,26 +451,43 @@ fn parse(body: &Bytes) -> serde_json::Result<(Header, Vec<Entry>)> {
 
 /// A table without a pointer may be adopted only if it never had one.
 async fn refuse_lost_pointer(table: &dyn Table, table_id: &str, name: &str) -> Result<()> {
+    match highest_sequence(table, table_id, name).await? {
+        None | Some(0) => Ok(()),
+        Some(_) => Err(missing(
+            table,
+            "the table has forgotten its pointer to the ledger, whose files are there",
+        )),
+    }
+}
+
+/// The highest sequence among a ledger's files.
+async fn highest_sequence(table: &dyn Table, table_id: &str, name: &str) -> Result<Option<u64>> {
     let folder = folder(table, table_id, name);
     let mut listing = table.store().list(Some(&folder));
+    let mut highest = None;
     loop {
         match listing.try_next().await {
-            Ok(None) | Err(object_store::Error::NotFound { .. }) => return Ok(()),
+            Ok(None) | Err(object_store::Error::NotFound { .. }) => return Ok(highest),
             Ok(Some(file)) => {
-                let stem = file
-                    .location
-                    .filename()
-                    .and_then(|name| name.split('.').next());
+                let stem = file.location.filename().and_then(|name| name.split('.').next());
                 let pointer = stem.and_then(|stem| stem.parse::<Pointer>().ok());
-                if pointer.is_some_and(|pointer| sequence_of(pointer) > 0) {
-                    return Err(missing(
-                        table,
-                        "the table has forgotten its pointer to the ledger, whose files are there",
-                    ));
-                }
+                highest = highest.max(pointer.map(sequence_of));
             }
             Err(cause) => return Err(storage_error(folder.as_ref(), cause)),
         }
+    }
+}
+
+/// Whether any ledger was ever begun for this table.
+///
+/// # Errors
+/// [`ErrorKind::StorageUnavailable`].
+pub async fn any(table: &dyn Table, table_id: &str) -> Result<bool> {
+    let folder = table.ledger_root().join(table_id);
+    match table.store().list(Some(&folder)).try_next().await {
+        Ok(first) => Ok(first.is_some()),
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(cause) => Err(storage_error(folder.as_ref(), cause)),
     }
 }
 

@@ -6,6 +6,7 @@ pub mod config;
 pub mod csv;
 pub mod environment;
 pub mod error;
+pub mod event;
 pub mod ingest;
 pub mod ledger;
 pub mod memory;

@@ -19,6 +19,11 @@ impl ColumnType {
     pub fn data_type(&self) -> &DataType {
         &self.0
     }
+
+    /// The name of an Arrow type, as configuration would write it.
+    pub fn name_of(data_type: &DataType) -> String {
+        Self(data_type.clone()).to_string()
+    }
 }
 
 /// Every type but the decimals, which have parameters.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{file, values, wrong};
+use crate::csv::Dialect;
 use crate::error::Result;
 
 /// How a feed's CSV objects are written: `[feed.csv]`, or `--csv key=value`.
@@ -55,6 +56,17 @@ impl CsvOptions {
             _ => return Err(file::unknown::<Self>(key, "--csv")),
         }
         Ok(())
+    }
+
+    /// What the decoder needs to know.
+    pub fn dialect(&self) -> Dialect {
+        Dialect {
+            delimiter: self.delimiter,
+            quote: self.quote,
+            escape: self.escape,
+            header: self.header,
+            null_values: self.null_values.clone(),
+        }
     }
 
     /// Checks what no single option can say of itself.

@@ -1,7 +1,5 @@
 //! How the memory budget is shared among the pipeline's buffers.
 
-use std::sync::Arc;
-
 use crate::config::Feed;
 use crate::csv;
 use crate::environment::Environment;
@@ -23,7 +21,7 @@ pub(super) struct Limits {
     /// Writing.
     pub writer: WriterLimits,
     /// What is held for reading, staging and decoding; the writer holds its own.
-    _reservation: Arc<Reservation>,
+    reservation: Reservation,
 }
 
 impl Limits {
@@ -62,7 +60,12 @@ impl Limits {
             stage_bytes_max: feed.stage_bytes_max,
             decode,
             writer,
-            _reservation: Arc::new(reservation),
+            reservation,
         })
+    }
+
+    /// What is held for reading, staging and decoding.
+    pub fn held_bytes_max(&self) -> u64 {
+        self.reservation.bytes()
     }
 }

@@ -65,6 +65,10 @@ pub trait Table: Send + Sync {
         ledger: &str,
         pointer: Pointer,
     ) -> Result<CommitOutcome>;
+
+    /// How many rows have each value of the text column `column`, nulls aside, in the order of
+    /// values. Holds every distinct value in memory.
+    async fn count_rows_by(&self, snapshot: &Snapshot, column: &str) -> Result<Vec<(String, u64)>>;
 }
 
 /// What one attempt to commit came to.

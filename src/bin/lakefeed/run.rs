@@ -1,23 +1,163 @@
 //! From a command to the library and back.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
+use lakefeed::clock::{Clock, Entropy, SystemClock};
+use lakefeed::config::{Feed, Settings, memory_limit};
+use lakefeed::environment::Environment;
 use lakefeed::error::{Error, ErrorKind, Result};
+use lakefeed::event::{self, Request};
+use lakefeed::ingest::{self, IngestPlan};
+use lakefeed::ledger::{Ledger, repair};
+use lakefeed::memory::MemoryBudget;
+use lakefeed::receipt::exit_code;
+use lakefeed::store::Stores;
+use lakefeed::{source, table};
 
-use crate::args::{Arguments, Command};
+use crate::args::{Arguments, Command, LedgerCommand, LedgerTarget, Resources};
+use crate::report::{self, Reporter, Style};
+
+/// Threads that run tasks; reading and writing files have threads of their own.
+const WORKER_THREADS: usize = 2;
+/// Threads that wait for files: reading ahead, uploading, and the table's log.
+const BLOCKING_THREADS_MAX: usize = 16;
 
 /// Runs one command.
 pub fn run(command: Command) -> Result<ExitCode> {
-    match command {
-        Command::Completions { shell } => completions(shell),
-        _ => Err(Error::new(
-            ErrorKind::Configuration,
-            "this command is not in this build",
-        )),
+    if let Command::Completions { shell } = command {
+        return completions(shell);
     }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build()
+        .map_err(|cause| Error::new(ErrorKind::Internal, "no runtime").with_cause(cause))?;
+    runtime.block_on(dispatch(command))
+}
+
+async fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Ingest { route, json } => {
+            let settings = route.resources.settings()?;
+            let environment = environment(&route.resources, &settings)?;
+            ingest_feeds(&environment, &[route.feed(&settings)?], json).await
+        }
+        Command::Plan { route, json } => {
+            let settings = route.resources.settings()?;
+            let environment = environment(&route.resources, &settings)?;
+            plan(&environment, &route.feed(&settings)?, json).await
+        }
+        Command::Invoke { event, resources, json } => {
+            let settings = resources.settings()?;
+            let environment = environment(&resources, &settings)?;
+            ingest_feeds(&environment, &requested(&event, &settings)?, json).await
+        }
+        Command::Ledger(command) => ledger(&command).await,
+        Command::Completions { shell } => completions(shell),
+    }
+}
+
+#[allow(clippy::disallowed_methods)]
+fn environment(resources: &Resources, settings: &Settings) -> Result<Environment> {
+    let (memory_bytes, origin) = memory_limit(resources.memory, settings)?;
+    tracing::info!(memory_bytes, %origin, "memory budget");
+    let directory = std::env::current_dir().map_err(|cause| {
+        Error::new(ErrorKind::Configuration, "the current folder is gone").with_cause(cause)
+    })?;
+    Ok(Environment {
+        clock: Arc::new(SystemClock::default()),
+        entropy: Arc::new(Entropy::from_system()),
+        stores: Arc::new(Stores::new(directory)),
+        budget: MemoryBudget::for_process(memory_bytes)?,
+    })
+}
+
+/// The feeds that an event asks to be swept.
+fn requested(event: &Path, settings: &Settings) -> Result<Vec<Feed>> {
+    let bytes = std::fs::read(event).map_err(|cause| {
+        Error::new(ErrorKind::Configuration, "the event cannot be read")
+            .with_object(event.display().to_string())
+            .with_cause(cause)
+    })?;
+    match event::parse(&bytes)? {
+        Request::Sweep(name) => Ok(vec![settings.feed(&name)?.clone()]),
+        Request::SweepAll if settings.feeds.is_empty() => {
+            Err(Error::new(ErrorKind::Configuration, "there is no feed to sweep")
+                .with_advice("name a configuration with a [[feed]] by --config"))
+        }
+        Request::SweepAll => Ok(settings.feeds.clone()),
+    }
+}
+
+async fn ingest_feeds(environment: &Environment, feeds: &[Feed], json: bool) -> Result<ExitCode> {
+    let style = if json { Style::Json } else { Style::Human };
+    let reporter = Reporter::new(io::stdout(), style);
+    let mut receipts = Vec::new();
+    for feed in feeds {
+        let found = source::discover(&environment.stores, &feed.source).await?;
+        if found.is_empty() {
+            tracing::warn!(sources = ?feed.source, "no CSV objects are there");
+        }
+        receipts.extend(ingest::ingest(environment, feed, found, &reporter).await?);
+    }
+    reporter.finish(environment.clock.monotonic()).map_err(cannot_write)?;
+    Ok(ExitCode::from(exit_code(&receipts)))
+}
+
+async fn plan(environment: &Environment, feed: &Feed, json: bool) -> Result<ExitCode> {
+    let found = source::discover(&environment.stores, &feed.source).await?;
+    let plan = ingest::plan(environment, feed, found).await?;
+    let text = if json { to_json(&plan)? } else { report::plan(&plan) };
+    to_stdout(text.as_bytes())?;
+    Ok(ExitCode::from(u8::from(has_failures(&plan))))
+}
+
+fn has_failures(plan: &IngestPlan) -> bool {
+    plan.objects.iter().any(|object| object.action == ingest::Action::Fail)
+}
+
+async fn ledger(command: &LedgerCommand) -> Result<ExitCode> {
+    let LedgerTarget { table, ledger, resources, json } = command.target()?;
+    let settings = resources.settings()?;
+    let environment = environment(resources, &settings)?;
+    let feed = Feed { table: table.clone(), ledger: ledger.clone(), ..Feed::default() };
+    let column = feed.source_file_column.clone().unwrap_or_default();
+    let table = table::open(&environment, &feed)?;
+    let repaired = match command {
+        LedgerCommand::Show(_) => {
+            let pinned = table.load(ledger).await?.ok_or_else(|| {
+                Error::new(ErrorKind::TableInvalid, "there is no table").with_object(table.uri())
+            })?;
+            let id = &pinned.table_id;
+            let ledger = Ledger::load(table.as_ref(), id, ledger, pinned.pointer).await?;
+            let text =
+                if *json { lines(ledger.entries())? } else { report::ledger(ledger.entries()) };
+            return to_stdout(text.as_bytes());
+        }
+        LedgerCommand::Adopt(_) => repair::adopt(&environment, table.as_ref(), ledger).await?,
+        LedgerCommand::Rebuild(_) => {
+            repair::rebuild(&environment, table.as_ref(), ledger, &column).await?
+        }
+        LedgerCommand::Reset { .. } => repair::reset(&environment, table.as_ref(), ledger).await?,
+    };
+    let text = if *json { to_json(&repaired)? } else { report::repair(ledger, &repaired) };
+    to_stdout(text.as_bytes())
+}
+
+fn lines<T: serde::Serialize>(values: &[T]) -> Result<String> {
+    values.iter().map(to_json).collect()
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
+    let json = serde_json::to_string(value)
+        .map_err(|cause| Error::new(ErrorKind::Internal, "no JSON of this").with_cause(cause))?;
+    Ok(format!("{json}\n"))
 }
 
 fn completions(shell: Shell) -> Result<ExitCode> {
@@ -28,16 +168,12 @@ fn completions(shell: Shell) -> Result<ExitCode> {
 
 /// Writes to standard output; that nobody listens any more is not an error.
 fn to_stdout(bytes: &[u8]) -> Result<ExitCode> {
-    match io::stdout()
-        .lock()
-        .write_all(bytes)
-        .and_then(|()| io::stdout().flush())
-    {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::new(
-            ErrorKind::StorageUnavailable,
-            "cannot write to standard output",
-        )
-        .with_cause(error)),
+    match io::stdout().lock().write_all(bytes).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(cannot_write(error)),
         _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+fn cannot_write(cause: io::Error) -> Error {
+    Error::new(ErrorKind::StorageUnavailable, "cannot write to standard output").with_cause(cause)
 }

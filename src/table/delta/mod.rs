@@ -25,6 +25,7 @@ use crate::store::{Location, directory_url, storage_error};
 mod compose;
 mod layout;
 mod protocol;
+mod scan;
 mod slot;
 mod statistics;
 
@@ -253,6 +254,12 @@ impl Table for DeltaTable {
             })
             .await?;
         slot.fill(&commit).await
+    }
+
+    async fn count_rows_by(&self, snapshot: &Snapshot, column: &str) -> Result<Vec<(String, u64)>> {
+        let (kernel, column) = (self.kernel_snapshot(snapshot)?, column.to_owned());
+        let engine = Arc::clone(&self.engine);
+        self.blocking(move |_, _| scan::count_rows_by(engine, kernel, &column)).await
     }
 }
 

@@ -1,0 +1,215 @@
+//! The dry run: what an ingest would do, and why. Writes nothing.
+
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt};
+use serde::Serialize;
+
+use super::budget::Limits;
+use super::schema;
+use super::select::{self, Verdict};
+use super::task::{Candidate, Task};
+use crate::commit::Pin;
+use crate::config::{ColumnType, Feed};
+use crate::environment::Environment;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ledger::Ledger;
+use crate::memory::OVERHEAD_BYTES;
+use crate::source::{Announcement, SourceObject};
+use crate::table::{self, Layout, TableDefinition};
+
+/// Objects looked at, at once.
+const HEADS_IN_FLIGHT_MAX: usize = 16;
+
+/// What an ingest would do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct IngestPlan {
+    /// The table's address.
+    pub table: String,
+    /// The pinned version; nothing where the table would be created.
+    pub version: Option<u64>,
+    /// The table's columns, and what the objects hold.
+    pub columns: Vec<PlannedColumn>,
+    /// What would become of each object.
+    pub objects: Vec<PlannedObject>,
+    /// Commits that would be tried, the table's creation among them.
+    pub commits: usize,
+    /// Data files, at least: small objects share one, and partitions have their own.
+    pub data_files_min: u64,
+    /// What the pipeline would hold at most.
+    pub memory_bytes_max: u64,
+}
+
+/// A column, as the table has it and as a sample of the objects has it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PlannedColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type in the table, or the one that it would be given.
+    pub table_type: Option<String>,
+    /// The type that a sample of the objects suggests; nothing where they have no such column.
+    pub inferred_type: Option<String>,
+}
+
+/// What would become of an object.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PlannedObject {
+    /// Its address.
+    pub source: String,
+    /// What would be done.
+    pub action: Action,
+    /// Why.
+    pub reason: String,
+    /// Its size as stored.
+    pub size_bytes: u64,
+}
+
+/// What would be done with an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It would be taken, if its rows are good.
+    Take,
+    /// It would be left, having been taken.
+    Duplicate,
+    /// It would be left, by policy.
+    Skip,
+    /// It would fail.
+    Fail,
+}
+
+/// Plans an ingest of the announced objects.
+///
+/// # Errors
+/// As [`super::ingest`].
+pub async fn plan(
+    environment: &Environment,
+    feed: &Feed,
+    announcements: Vec<Announcement>,
+) -> Result<IngestPlan> {
+    let table = table::open(environment, feed)?;
+    let pin = Pin::newest(table.as_ref(), &feed.ledger).await?;
+    let ledger = match &pin {
+        Some(pin) => {
+            schema::check_feed(feed, pin.layout(), table.uri())?;
+            pin.ledger().clone()
+        }
+        None => Ledger::unadopted(&feed.ledger, ""),
+    };
+    let mut objects = Vec::new();
+    let mut tasks = Vec::new();
+    let mut looked = stream::iter(announcements)
+        .map(|announcement| look(feed, &ledger, Candidate::new(feed, table.uri(), announcement)))
+        .buffered(HEADS_IN_FLIGHT_MAX);
+    while let Some((object, task)) = looked.next().await {
+        objects.push(object);
+        tasks.extend(task);
+    }
+    drop(looked);
+    let taken_bytes: Vec<u64> = tasks.iter().map(|task| task.object.size_bytes).collect();
+    let inferred = schema::infer(feed, tasks).await;
+    for (task, error) in inferred.failed {
+        refuse(&mut objects, &task, &error);
+    }
+    let definition = inferred.definition?;
+    let pin = match (pin, &definition) {
+        (Some(pin), _) => pin,
+        (None, Some(definition)) => {
+            Pin::absence(environment, table.as_ref(), &feed.ledger, definition).await?
+        }
+        (None, None) => return Ok(nothing_to_do(table.uri(), objects)),
+    };
+    let limits = Limits::new(environment, feed, pin.layout())?;
+    let (small, large): (Vec<u64>, Vec<u64>) =
+        taken_bytes.iter().partition(|&&bytes| bytes <= limits.stage_bytes_max);
+    let is_partitioned = !pin.layout().partition_columns.is_empty();
+    let to_prepare = usize::from(pin.ledger().pointer().is_none());
+    Ok(IngestPlan {
+        table: table.uri().to_owned(),
+        version: pin.version(),
+        columns: columns(pin.layout(), definition.as_ref()),
+        objects,
+        commits: to_prepare + usize::from(!small.is_empty()) + large.len(),
+        data_files_min: u64::from(!small.is_empty()) + large.len() as u64,
+        memory_bytes_max: OVERHEAD_BYTES
+            + limits.held_bytes_max()
+            + limits.writer.held_bytes_max(is_partitioned),
+    })
+}
+
+async fn look(feed: &Feed, ledger: &Ledger, candidate: Candidate) -> (PlannedObject, Option<Task>) {
+    let planned = |action, reason: String, size_bytes| PlannedObject {
+        source: candidate.announcement.location.uri.clone(),
+        action,
+        reason,
+        size_bytes,
+    };
+    let object = match SourceObject::head(&candidate.announcement.location).await {
+        Ok(object) => object,
+        Err(error) if error.kind() == ErrorKind::SourceGone && !candidate.announcement.named => {
+            return (planned(Action::Skip, "gone".to_owned(), 0), None);
+        }
+        Err(error) => return (planned(Action::Fail, error.message().to_owned(), 0), None),
+    };
+    let size = object.size_bytes;
+    let (action, reason) = match select::judge(feed, ledger, &candidate, &object).await {
+        Ok(Verdict::Take { entries_before }) => {
+            let reason = if entries_before == 0 { "new" } else { "changed" };
+            let planned = planned(Action::Take, reason.to_owned(), size);
+            return (planned, Some(Task::new(candidate, object, entries_before)));
+        }
+        Ok(Verdict::Duplicate(taken)) => {
+            (Action::Duplicate, format!("taken by version {}", taken.version))
+        }
+        Ok(Verdict::Touched(taken)) => {
+            (Action::Duplicate, format!("same content as version {} took", taken.version))
+        }
+        Ok(Verdict::Changed(taken)) => {
+            (Action::Skip, format!("changed since version {} took it", taken.version))
+        }
+        Ok(Verdict::Empty) => (Action::Skip, "empty".to_owned()),
+        Ok(Verdict::Refused(error)) | Err(error) => (Action::Fail, error.message().to_owned()),
+    };
+    (planned(action, reason, size), None)
+}
+
+fn refuse(objects: &mut [PlannedObject], task: &Task, error: &Error) {
+    let uri = &task.object.location.uri;
+    if let Some(object) = objects.iter_mut().find(|object| object.source == *uri) {
+        object.action = Action::Fail;
+        object.reason = error.to_string();
+    }
+}
+
+fn columns(layout: &Arc<Layout>, inferred: Option<&TableDefinition>) -> Vec<PlannedColumn> {
+    let type_name = |field: &arrow::datatypes::Field| ColumnType::name_of(field.data_type());
+    let inferred_field = |name: &str| inferred.and_then(|i| i.schema.field_with_name(name).ok());
+    let of_table = layout.schema.fields().iter().map(|field| PlannedColumn {
+        name: field.name().clone(),
+        table_type: Some(type_name(field)),
+        inferred_type: inferred_field(field.name()).map(type_name),
+    });
+    let only_inferred = inferred.into_iter().flat_map(|inferred| {
+        let is_new = |name: &str| layout.schema.field_with_name(name).is_err();
+        inferred.schema.fields().iter().filter(move |field| is_new(field.name()))
+    });
+    of_table
+        .chain(only_inferred.map(|field| PlannedColumn {
+            name: field.name().clone(),
+            table_type: None,
+            inferred_type: Some(type_name(field)),
+        }))
+        .collect()
+}
+
+fn nothing_to_do(table: &str, objects: Vec<PlannedObject>) -> IngestPlan {
+    IngestPlan {
+        table: table.to_owned(),
+        version: None,
+        columns: Vec::new(),
+        objects,
+        commits: 0,
+        data_files_min: 0,
+        memory_bytes_max: OVERHEAD_BYTES,
+    }
+}

@@ -1,0 +1,33 @@
+//! Reading a table's rows, for repairs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use delta_kernel::engine::arrow_data::EngineDataArrowExt;
+use delta_kernel::snapshot::SnapshotRef;
+use delta_kernel::{Engine, KernelResult};
+
+/// How many rows have each value of a text column, nulls aside.
+pub(super) fn count_rows_by(
+    engine: Arc<dyn Engine>,
+    snapshot: SnapshotRef,
+    column: &str,
+) -> KernelResult<Vec<(String, u64)>> {
+    let schema = snapshot.schema().project(&[column])?;
+    let scan = snapshot.scan_builder().with_schema(schema).build()?;
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for data in scan.execute(engine)? {
+        let batch = data.try_into_record_batch()?;
+        let Some(values) = batch.column(0).as_string_opt::<i32>() else { continue };
+        for value in values.iter().flatten() {
+            match counts.get_mut(value) {
+                Some(count) => *count += 1,
+                None => {
+                    counts.insert(value.to_owned(), 1);
+                }
+            }
+        }
+    }
+    Ok(counts.into_iter().collect())
+}
