@@ -91,18 +91,15 @@ def parse_receipt(line: str) -> dict:
     if receipt["status"] == FAILED:
         error = receipt["error"]
         assert error["kind"] and error["message"] and error["advice"], line
+        assert {"line", "byte", "column"} <= error.keys(), line
     else:
         assert receipt["error"] is None, line
+    assert receipt["reason"] or receipt["status"] in (COMMITTED, FAILED), line
     return receipt
 
 
 def same_place(uri: str, path: Path) -> bool:
     return unquote(uri).removeprefix("file://") in (str(path), str(path.resolve()))
-
-
-def position(receipt: dict) -> dict:
-    """Where in the object the error is: line, byte and column."""
-    return receipt["error"]["position"]
 
 
 def feed(folder: Path, csv: dict | None = None, **fields) -> tuple[str, ...]:
@@ -207,6 +204,13 @@ def rows_added_by_version(table: Path) -> dict[int, int]:
         if adds:
             added[int(log.stem)] = sum(json.loads(add["stats"])["numRecords"] for add in adds)
     return added
+
+
+def unnamed_files(table: Path) -> set[str]:
+    """The files beside the log that the newest version does not name; without partitions."""
+    files = {str(path.relative_to(table)) for path in table.rglob("*") if path.is_file()}
+    named = deltalake.DeltaTable(table).get_add_actions(flatten=True)["path"].to_pylist()
+    return {name for name in files if not name.startswith("_delta_log/")} - set(named)
 
 
 def listing(folder: Path) -> dict[str, tuple[int, int]]:

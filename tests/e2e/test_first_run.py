@@ -96,7 +96,7 @@ def test_a_glob_is_a_source(table, pattern):
 
 
 def test_uris_are_sources_and_tables(table):
-    run = lake.ingest_all(ORDERS.as_uri(), table=table.as_uri())
+    run = lake.ingest_all(f"file://{ORDERS}", table=f"file://{table}")
     assert len(run.receipts) == 4
     assert len(lake.read(table)) == 34
 

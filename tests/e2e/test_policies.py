@@ -44,7 +44,7 @@ def test_a_rewritten_file(inbox, table, tmp_path, policy, status, exit_code, exp
     run = lake.ingest(source, table=table, arguments=arguments)
     assert run.exit_code == exit_code, str(run)
     receipt = run.receipt(source)
-    assert receipt["status"] == status and (status == lake.COMMITTED or receipt["reason"]), str(run)
+    assert receipt["status"] == status, str(run)
     if status == lake.FAILED:
         assert receipt["error"]["kind"] == "source_refused", str(run)
     assert lake.column(table, "number") == expected
@@ -211,24 +211,17 @@ def test_deltalake_appends_to_our_table(inbox, table):
     assert lake.column(table, "id") == [1, 2, 3]
 
 
-@pytest.mark.parametrize("arguments", [["ingest"], ["plan"]])
-def test_a_check_constraint_is_refused(foreign, inbox, arguments):
+@pytest.mark.parametrize("words", [["ingest"], ["ingest", "--json"], ["plan"]])
+def test_a_check_constraint_is_refused(foreign, inbox, words):
     deltalake.DeltaTable(foreign).alter.add_constraint({"positive": "id > 0"})
     source = write(inbox / "source.csv", "id,name\n3,c\n")
     before = lake.listing(foreign)
-    run = lake.run(*arguments, source, "--table", foreign)
-    assert run.exit_code != 0, str(run)
+    run = lake.run(*words, source, "--table", foreign)
+    assert run.exit_code == 1, str(run)
     said = run.stdout + run.stderr
-    assert re.search(r"check.?constraint", said, re.IGNORECASE), str(run)
+    assert re.search(r"check.?constraint", said, re.IGNORECASE), f"the feature is not named\n{run}"
+    assert re.search(r"drop|remove|without", said, re.IGNORECASE), f"no way out\n{run}"
     assert lake.listing(foreign) == before
-
-
-def test_the_refusal_says_the_way_out(foreign, inbox):
-    deltalake.DeltaTable(foreign).alter.add_constraint({"positive": "id > 0"})
-    source = write(inbox / "source.csv", "id,name\n3,c\n")
-    receipt = lake.ingest(source, table=foreign).receipt(source)
-    assert receipt["error"]["kind"] == "table_unsupported", receipt
-    assert "constraint" in receipt["error"]["advice"].lower(), receipt
 
 
 def test_columns_that_do_not_fit(foreign, inbox):
@@ -288,8 +281,9 @@ def test_a_lost_ledger_is_not_taken_for_empty(inbox, table):
     lake.ingest_all(source, table=table)
     ledger = table / "_delta_log" / "_lakefeed"
     ledger.rename(table.parent / "lost")
-    run = lake.ingest(source, table=table)
-    error = run.receipt(source)["error"]
-    assert error["kind"] == "ledger_missing", str(run)
-    assert "rebuild" in error["advice"] and "reset" in error["advice"], str(run)
-    assert lake.column(table, "number") == [1]
+    before = lake.listing(table)
+    run = lake.run("ingest", source, "--table", table)
+    assert run.exit_code == 1, str(run)
+    said = run.stdout + run.stderr
+    assert "ledger rebuild" in said and "reset" in said, str(run)
+    assert lake.listing(table) == before

@@ -84,22 +84,23 @@ def test_a_race_without_kills(sources, table):
 def test_beside_a_rival_that_appends_and_compacts(sources, table, tmp_path):
     """Waves of four writers, one of them killed, while deltalake writes to the same table."""
     random_numbers = random.Random(7)
-    waves = [sources[i : i + 20] for i in range(0, FILES, 20)]
+    waves = [sources[i : i + 10] for i in range(0, FILES, 10)]
     lake.ingest_all(*waves[0], table=table)
     stop = tmp_path / "stop"
     rival = subprocess.Popen(
         [sys.executable, str(RIVAL), str(table), str(stop)], stdout=subprocess.PIPE, text=True
     )
+    said = rival.stdout.readline()
     try:
         for wave in waves[1:]:
             writers = [start("ingest", *wave, "--table", table, "--json") for _ in range(WRITERS)]
-            time.sleep(random_numbers.uniform(0, 0.3))
+            time.sleep(random_numbers.uniform(0, 0.15))
             random_numbers.choice(writers).kill()
             for writer in writers:
                 assert writer.wait(timeout=lake.RUN_SECONDS_MAX) in (0, 1, -signal.SIGKILL)
     finally:
         stop.touch()
-        said, _ = rival.communicate(timeout=lake.RUN_SECONDS_MAX)
+        said += rival.communicate(timeout=lake.RUN_SECONDS_MAX)[0]
     assert rival.returncode == 0
     lake.ingest_all(*sources, table=table)
 
