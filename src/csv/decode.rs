@@ -1,0 +1,550 @@
+//! Bytes to batches.
+
+use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::filter;
+use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::error::ArrowError;
+
+use super::column::{Absent, Column, Rows, column_for};
+use super::dialect::{BYTE_ORDER_MARK, Dialect, FieldReader};
+use super::reject::{Fault, Faults, Reject, raw};
+use super::structure::{Misshapen, Shape, Structure};
+use crate::error::{Error, ErrorKind, Position, Result};
+use crate::memory::display_bytes;
+
+/// Which field of a row goes into which column of the output.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecodePlan {
+    /// The output. A column that no field feeds is all null.
+    pub schema: SchemaRef,
+    /// For each field of a row, its column in `schema`; none: it is not wanted. A row must have
+    /// exactly as many fields as this.
+    pub fields: Vec<Option<usize>>,
+}
+
+/// What a decoder may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows of a batch, rejected ones included.
+    pub batch_rows: usize,
+    /// A batch takes no further row once its rows, as text and as values of fixed width together,
+    /// come to this. It can be exceeded by one row.
+    pub batch_bytes_max: usize,
+    /// A longer row, without its line end, ends the decoding of the object.
+    pub row_bytes_max: usize,
+    /// How many bytes are worked on at once. The buffer has at most this and one row.
+    pub chunk_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            batch_rows: 8192,
+            batch_bytes_max: 16 << 20,
+            row_bytes_max: 16 << 20,
+            chunk_bytes: 128 << 10,
+        }
+    }
+}
+
+/// Some rows of the object: those that are good, and a verdict on each of the others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// The good rows.
+    pub batch: RecordBatch,
+    /// The others, in order.
+    pub rejects: Vec<Reject>,
+}
+
+/// Decodes one object.
+///
+/// However the object's bytes are cut into slices, the same batches and rejects come out.
+///
+/// ```text
+/// for each slice of bytes:
+///     while let Some(decoded) = decoder.decode(&mut slice)? { .. }
+/// while let Some(decoded) = decoder.finish()? { .. }
+/// ```
+pub struct Decoder {
+    structure: Structure,
+    reader: FieldReader,
+    limits: Limits,
+    schema: SchemaRef,
+    /// For each field that is wanted, in order: its position, and its column.
+    wanted: Vec<(usize, usize)>,
+    columns: Vec<Box<dyn Column>>,
+    /// What the values of fixed width of one row take.
+    row_width_bytes: usize,
+
+    /// Rows that were not taken yet, and a part of the next one.
+    buffer: Vec<u8>,
+    lines: LineCounter,
+    /// How many of the structure's rows were taken.
+    taken: usize,
+    started: bool,
+    header_due: bool,
+    ended: bool,
+
+    batch_rows: usize,
+    batch_start: u64,
+    rejected_rows: Vec<usize>,
+    rejects: Vec<Reject>,
+}
+
+impl Decoder {
+    /// A decoder for one object.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] for a dialect or limits that cannot work;
+    /// [`ErrorKind::SchemaMismatch`] for a column of a type that CSV cannot fill, or one that must
+    /// not be null and that no field feeds; [`ErrorKind::Internal`] for a plan that contradicts itself.
+    pub fn new(plan: DecodePlan, dialect: &Dialect, limits: Limits) -> Result<Self> {
+        dialect.check()?;
+        check_limits(&limits)?;
+        let wanted = wanted_fields(&plan)?;
+        let columns = columns_of(&plan, &wanted)?;
+        let widths = plan
+            .schema
+            .fields()
+            .iter()
+            .map(|f| f.data_type().primitive_width());
+        Ok(Self {
+            structure: Structure::new(dialect, plan.fields.len(), limits.row_bytes_max),
+            reader: FieldReader::new(dialect),
+            limits: Limits {
+                chunk_bytes: limits.chunk_bytes.max(BYTE_ORDER_MARK.len()),
+                ..limits
+            },
+            // Text has an offset of four bytes.
+            row_width_bytes: widths.map(|width| width.unwrap_or(4)).sum(),
+            schema: plan.schema,
+            wanted,
+            columns,
+            buffer: Vec::new(),
+            lines: LineCounter {
+                byte: 0,
+                position: 0,
+                line: 1,
+            },
+            taken: 0,
+            started: false,
+            header_due: dialect.header,
+            ended: false,
+            batch_rows: 0,
+            batch_start: 0,
+            rejected_rows: Vec::new(),
+            rejects: Vec::new(),
+        })
+    }
+
+    /// Takes bytes off the front of `bytes` until a batch is full, or there are no more.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SourceInvalid`], with its position, for a header that does not fit the plan, and
+    /// for a row that is too long. The rows before it have been given.
+    pub fn decode(&mut self, bytes: &mut &[u8]) -> Result<Option<Decoded>> {
+        loop {
+            if let Some(decoded) = self.advance()? {
+                return Ok(Some(decoded));
+            }
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+            self.fill(bytes);
+        }
+    }
+
+    /// What is left after the last byte. Call it until there is nothing.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode`].
+    pub fn finish(&mut self) -> Result<Option<Decoded>> {
+        if !self.ended {
+            self.ended = true;
+            // A last row without a line end is read as if it had one.
+            if !self.buffer.is_empty() {
+                self.buffer.push(b'\n');
+            }
+        }
+        if let Some(decoded) = self.advance()? {
+            return Ok(Some(decoded));
+        }
+        if let Some(opened) = self.structure.open_quote() {
+            self.structure
+                .end_within_quotes(opened, self.buffer.len() - 1);
+            if let Some(decoded) = self.advance()? {
+                return Ok(Some(decoded));
+            }
+        }
+        self.emit()
+    }
+
+    /// What the buffer takes: at most one row and a few chunks.
+    pub fn held_bytes(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Goes on with what is in the buffer: until a batch is full, or more bytes are needed.
+    fn advance(&mut self) -> Result<Option<Decoded>> {
+        loop {
+            let unread = self.buffer.len() - self.structure.scanned();
+            if self.taken < self.structure.rows() {
+                if self.take_rows()? {
+                    return self.emit();
+                }
+            } else if self.structure.too_long() {
+                return match self.emit()? {
+                    Some(decoded) => Ok(Some(decoded)),
+                    None => Err(self.too_long()),
+                };
+            } else if unread > 0 && (self.ended || unread >= self.limits.chunk_bytes) {
+                self.forget_taken_rows();
+                self.skip_byte_order_mark();
+                self.structure.scan(&self.buffer);
+            } else {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn fill(&mut self, bytes: &mut &[u8]) {
+        self.forget_taken_rows();
+        let unread = self.buffer.len() - self.structure.scanned();
+        let room = self
+            .limits
+            .chunk_bytes
+            .saturating_sub(unread)
+            .min(bytes.len());
+        let (front, rest) = bytes.split_at(room);
+        let needed = self.buffer.len() + front.len();
+        if needed > self.buffer.capacity() {
+            let capacity_max = self.limits.row_bytes_max + 2 * self.limits.chunk_bytes;
+            let capacity = needed.max((2 * self.buffer.capacity()).min(capacity_max));
+            self.buffer.reserve_exact(capacity - self.buffer.len());
+        }
+        self.buffer.extend_from_slice(front);
+        *bytes = rest;
+    }
+
+    fn forget_taken_rows(&mut self) {
+        let gone = self.structure.start_of(self.structure.rows());
+        if gone > 0 {
+            self.lines.advance(&self.buffer, gone);
+            self.lines.rebase(gone);
+            self.buffer.drain(..gone);
+            self.structure.forget_rows();
+            self.taken = 0;
+        }
+    }
+
+    fn skip_byte_order_mark(&mut self) {
+        if !self.started {
+            self.started = true;
+            if self.buffer.starts_with(BYTE_ORDER_MARK) {
+                self.structure.skip(BYTE_ORDER_MARK.len());
+            }
+        }
+    }
+
+    /// Takes rows into the batch, and says whether it is full.
+    fn take_rows(&mut self) -> Result<bool> {
+        if self.header_due {
+            self.header_due = false;
+            self.skip_header()?;
+            return Ok(false);
+        }
+        let byte_of = |row: usize| self.lines.byte + self.structure.start_of(row) as u64;
+        if self.batch_rows == 0 {
+            self.batch_start = byte_of(self.taken);
+        }
+        let fits = |row: usize| {
+            let rows = self.batch_rows + row - self.taken;
+            let text_bytes = byte_of(row) - self.batch_start;
+            let bytes = text_bytes + (rows * self.row_width_bytes) as u64;
+            rows == 0
+                || (rows < self.limits.batch_rows && bytes < self.limits.batch_bytes_max as u64)
+        };
+        let mut end = self.taken;
+        while end < self.structure.rows() && fits(end) {
+            end += 1;
+        }
+        let full = end < self.structure.rows();
+        self.parse_rows(end);
+        Ok(full)
+    }
+
+    /// Parses the rows up to `end`, column by column.
+    fn parse_rows(&mut self, end: usize) {
+        let first = self.taken;
+        let mut faults = Faults::default();
+        for misshapen in self.structure.misshapen() {
+            if (first..end).contains(&misshapen.row) {
+                let start = self.structure.start_of(misshapen.row);
+                let expected = self.structure.fields_per_row();
+                faults.add(misshapen.row - first, || {
+                    shape_fault(misshapen, start, expected)
+                });
+            }
+        }
+        self.find_bad_text(end, &mut faults);
+        let stride = self.structure.stride();
+        let bounds = &self.structure.bounds()[first * stride..end * stride];
+        let rows = Rows {
+            buffer: &self.buffer,
+            bounds,
+            stride,
+            reader: &self.reader,
+        };
+        for &(position, column) in &self.wanted {
+            self.columns[column].parse(rows, position, &mut faults);
+        }
+        for (row, fault) in faults.into_rows() {
+            self.rejected_rows.push(self.batch_rows + row);
+            self.rejects.push(self.lines.reject(&self.buffer, fault));
+        }
+        self.batch_rows += end - first;
+        self.taken = end;
+    }
+
+    /// Finds the rows up to `end` that are not text, and leaves no byte of them to the columns.
+    fn find_bad_text(&mut self, end: usize, faults: &mut Faults) {
+        let (first, stride) = (self.taken, self.structure.stride());
+        let range = self.structure.start_of(first)..self.structure.start_of(end);
+        if text_fault(&self.buffer[range]).is_none() {
+            return;
+        }
+        for row in first..end {
+            let bounds = &mut self.structure.bounds()[row * stride..][..stride];
+            let rows = Rows {
+                buffer: &self.buffer,
+                bounds,
+                stride,
+                reader: &self.reader,
+            };
+            let bad = (0..stride - 1).find_map(|position| {
+                let reason = text_fault(rows.field(0, position))?;
+                Some((position, reason))
+            });
+            let Some((position, reason)) = bad else {
+                continue;
+            };
+            let (start, end) = rows.range(0);
+            let wanted = self.wanted.iter().find(|(field, _)| *field == position);
+            let column = wanted.map(|(_, column)| self.schema.field(*column).name().clone());
+            let reason = reason.to_owned();
+            faults.add(row - first, || Fault {
+                reason,
+                column,
+                start,
+                end,
+                line_of: start,
+            });
+            bounds[1..].fill(0);
+        }
+    }
+
+    /// The batch as far as it is filled; nothing where it has no row.
+    fn emit(&mut self) -> Result<Option<Decoded>> {
+        if self.batch_rows == 0 {
+            return Ok(None);
+        }
+        let rows = std::mem::take(&mut self.batch_rows);
+        let rejected_rows = std::mem::take(&mut self.rejected_rows);
+        let batch = self.finish_batch(rows, &rejected_rows).map_err(|error| {
+            Error::new(ErrorKind::Internal, "decoded columns do not make a batch").with_cause(error)
+        })?;
+        Ok(Some(Decoded {
+            batch,
+            rejects: std::mem::take(&mut self.rejects),
+        }))
+    }
+
+    fn finish_batch(&mut self, rows: usize, rejected: &[usize]) -> Result<RecordBatch, ArrowError> {
+        let mut arrays = Vec::with_capacity(self.columns.len());
+        for column in &mut self.columns {
+            arrays.push(column.finish(rows)?);
+        }
+        if !rejected.is_empty() {
+            let mut kept = vec![true; rows];
+            for row in rejected {
+                kept[*row] = false;
+            }
+            let kept = BooleanArray::from(kept);
+            for array in &mut arrays {
+                *array = filter(array, &kept)?;
+            }
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows - rejected.len()));
+        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
+    }
+
+    fn skip_header(&mut self) -> Result<()> {
+        self.taken = 1;
+        let expected = self.structure.fields_per_row();
+        let Some(misshapen) = self.structure.misshapen().first().filter(|m| m.row == 0) else {
+            return Ok(());
+        };
+        let fault = shape_fault(misshapen, self.structure.start_of(0), expected);
+        let reject = self.lines.reject(&self.buffer, fault);
+        Err(Error::new(
+            ErrorKind::SourceInvalid,
+            format!("the header: {}", reject.reason),
+        )
+        .with_position(reject.position)
+        .with_advice("check the delimiter and the quotes"))
+    }
+
+    fn too_long(&mut self) -> Error {
+        let start = self.structure.start_of(self.structure.rows());
+        let position = self.lines.position_of(&self.buffer, start);
+        let limit = display_bytes(self.limits.row_bytes_max as u64);
+        Error::new(
+            ErrorKind::SourceInvalid,
+            format!("a row is longer than {limit}"),
+        )
+        .with_position(position)
+        .with_advice("look for a quote that is never closed, or raise the limit")
+    }
+}
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decoder")
+            .field("limits", &self.limits)
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Counts lines up to a position in the buffer that only moves on.
+struct LineCounter {
+    /// The offset in the object of the buffer's first byte.
+    byte: u64,
+    position: usize,
+    line: u64,
+}
+
+impl LineCounter {
+    fn advance(&mut self, buffer: &[u8], position: usize) {
+        let passed = buffer.get(self.position..position).unwrap_or_default();
+        self.line += memchr::memchr_iter(b'\n', passed).count() as u64;
+        self.position = self.position.max(position);
+    }
+
+    /// The first `bytes` of the buffer go, all of them counted.
+    fn rebase(&mut self, bytes: usize) {
+        self.byte += bytes as u64;
+        self.position -= bytes;
+    }
+
+    fn position_of(&mut self, buffer: &[u8], position: usize) -> Position {
+        self.advance(buffer, position);
+        Position {
+            line: self.line,
+            byte: self.byte + position as u64,
+            column: None,
+        }
+    }
+
+    fn reject(&mut self, buffer: &[u8], fault: Fault) -> Reject {
+        let Position { line, .. } = self.position_of(buffer, fault.line_of);
+        let byte = self.byte + fault.start as u64;
+        Reject {
+            position: Position {
+                line,
+                byte,
+                column: fault.column,
+            },
+            reason: fault.reason,
+            raw: raw(&buffer[fault.start..fault.end]),
+        }
+    }
+}
+
+fn shape_fault(misshapen: &Misshapen, start: usize, expected: usize) -> Fault {
+    let reason = match misshapen.shape {
+        Shape::TextAfterQuote => "text after a closing quote".to_owned(),
+        Shape::FieldCount(found) => format!("expected {expected} fields, found {found}"),
+        Shape::NeverClosed(_) => "a quote is never closed".to_owned(),
+    };
+    let line_of = match misshapen.shape {
+        Shape::NeverClosed(opened) => opened,
+        Shape::TextAfterQuote | Shape::FieldCount(_) => start,
+    };
+    Fault {
+        reason,
+        column: None,
+        start,
+        end: misshapen.end,
+        line_of,
+    }
+}
+
+/// Why `bytes` are not text.
+fn text_fault(bytes: &[u8]) -> Option<&'static str> {
+    if memchr::memchr(0, bytes).is_some() {
+        Some("a NUL byte")
+    } else if simdutf8::basic::from_utf8(bytes).is_err() {
+        Some("not UTF-8")
+    } else {
+        None
+    }
+}
+
+fn check_limits(limits: &Limits) -> Result<()> {
+    // Positions in the buffer are of 32 bits, and so are offsets of text in a batch, signed.
+    let most = [
+        limits.batch_bytes_max,
+        limits.row_bytes_max,
+        2 * limits.chunk_bytes,
+    ];
+    let most = most.into_iter().fold(0, usize::saturating_add);
+    if limits.batch_rows == 0 || limits.chunk_bytes == 0 || i32::try_from(most).is_err() {
+        return Err(Error::new(
+            ErrorKind::Configuration,
+            format!("these limits cannot work: {limits:?}"),
+        )
+        .with_advice("batch, row and chunk together must stay below 2 GiB"));
+    }
+    Ok(())
+}
+
+fn wanted_fields(plan: &DecodePlan) -> Result<Vec<(usize, usize)>> {
+    let mut wanted: Vec<(usize, usize)> = Vec::new();
+    for (position, column) in plan.fields.iter().enumerate() {
+        let Some(column) = *column else { continue };
+        let fed = wanted.iter().any(|(_, other)| *other == column);
+        if fed || column >= plan.schema.fields().len() {
+            let message = format!("field {position} cannot feed column {column}");
+            return Err(Error::new(ErrorKind::Internal, message));
+        }
+        wanted.push((position, column));
+    }
+    Ok(wanted)
+}
+
+fn columns_of(plan: &DecodePlan, wanted: &[(usize, usize)]) -> Result<Vec<Box<dyn Column>>> {
+    let column_of = |(index, field): (usize, &FieldRef)| {
+        if wanted.iter().any(|(_, column)| *column == index) {
+            column_for(field).ok_or_else(|| {
+                let (name, data_type) = (field.name(), field.data_type());
+                let message = format!("column {name:?} is {data_type}, which CSV cannot fill");
+                Error::new(ErrorKind::SchemaMismatch, message)
+            })
+        } else if field.is_nullable() {
+            Ok(Box::new(Absent(field.data_type().clone())) as Box<dyn Column>)
+        } else {
+            let message = format!(
+                "no field feeds column {:?}, which must not be null",
+                field.name()
+            );
+            Err(Error::new(ErrorKind::SchemaMismatch, message))
+        }
+    };
+    plan.schema
+        .fields()
+        .iter()
+        .enumerate()
+        .map(column_of)
+        .collect()
+}

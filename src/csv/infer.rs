@@ -1,0 +1,522 @@
+//! Columns and their types, from samples of objects.
+
+use std::collections::HashMap;
+
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+
+use super::column::Rows;
+use super::dialect::{BYTE_ORDER_MARK, Dialect, FieldReader};
+use super::structure::{Shape, Structure};
+use super::value;
+use crate::error::{Error, ErrorKind, Position, Result};
+
+/// The integers up to this one are exact in a `f64`.
+const F64_INTEGER_MAX: u64 = 1 << 53;
+
+/// More of a sample is not looked at.
+const SAMPLE_BYTES_MAX: usize = 256 << 20;
+
+/// The start of an object.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample<'a> {
+    /// The object's first bytes.
+    pub bytes: &'a [u8],
+    /// Whether they are all of it. If not, the last row is taken to be cut, and is ignored.
+    pub whole: bool,
+}
+
+/// The names of the columns, as the header has them; without a header, `column_1` and so on for
+/// the fields of the first row. Nothing where the sample has no complete row.
+///
+/// # Errors
+/// [`ErrorKind::SourceInvalid`] where the sample is not text, and for a header with an unnamed
+/// column, or with two of one name.
+pub fn read_header(sample: Sample<'_>, dialect: &Dialect) -> Result<Option<Vec<String>>> {
+    dialect.check()?;
+    let rows = SampleRows::new(sample, dialect)?;
+    let Some(first) = rows.first()? else {
+        return Ok(None);
+    };
+    if !dialect.header {
+        return Ok(Some(
+            (1..=first.len()).map(|i| format!("column_{i}")).collect(),
+        ));
+    }
+    let reader = FieldReader::new(dialect);
+    let mut names: Vec<String> = Vec::with_capacity(first.len());
+    for field in &first {
+        let name = String::from_utf8_lossy(&reader.text(field)).into_owned();
+        if name.is_empty() {
+            let message = format!("the header names no column {}", names.len() + 1);
+            return Err(header_error(message));
+        }
+        names.push(name);
+    }
+    let mut sorted: Vec<&String> = names.iter().collect();
+    sorted.sort_unstable();
+    if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(header_error(format!(
+            "the header names {:?} twice",
+            pair[0]
+        )));
+    }
+    Ok(Some(names))
+}
+
+fn header_error(message: String) -> Error {
+    Error::new(ErrorKind::SourceInvalid, message)
+        .with_position(Position {
+            line: 1,
+            byte: 0,
+            column: None,
+        })
+        .with_advice("name each column once; if there is no header, say `header = false`")
+}
+
+/// Finds the columns of objects and their types.
+///
+/// A type is never one that a value of the samples contradicts. Rows that would be rejected for
+/// their shape say nothing.
+#[derive(Debug, Clone)]
+pub struct Inference {
+    dialect: Dialect,
+    columns: Vec<(String, Evidence)>,
+}
+
+impl Inference {
+    /// Nothing observed yet.
+    pub fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            columns: Vec::new(),
+        }
+    }
+
+    /// Takes the values of a sample into account. New columns come after those known.
+    ///
+    /// # Errors
+    /// As [`read_header`].
+    pub fn observe(&mut self, sample: Sample<'_>) -> Result<()> {
+        let Some(names) = read_header(sample, &self.dialect)? else {
+            return Ok(());
+        };
+        let reader = FieldReader::new(&self.dialect);
+        let rows = SampleRows::new(sample, &self.dialect)?;
+        let mut evidence = vec![Evidence::default(); names.len()];
+        rows.for_each(
+            names.len(),
+            usize::from(self.dialect.header),
+            |position, field| {
+                let text = reader.text(field);
+                if !reader.is_null(&text) {
+                    evidence[position].observe(&text);
+                }
+            },
+        );
+        self.add(names.into_iter().zip(evidence));
+        Ok(())
+    }
+
+    /// Takes into account what `other` has observed.
+    pub fn merge(&mut self, other: Self) {
+        self.add(other.columns);
+    }
+
+    /// The columns in order of their first appearance, all nullable.
+    pub fn finish(self) -> Schema {
+        let field =
+            |(name, evidence): (String, Evidence)| Field::new(name, evidence.data_type(), true);
+        Schema::new(self.columns.into_iter().map(field).collect::<Vec<_>>())
+    }
+
+    fn add(&mut self, columns: impl IntoIterator<Item = (String, Evidence)>) {
+        let names = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(i, (name, _))| (name.clone(), i));
+        let known: HashMap<String, usize> = names.collect();
+        for (name, evidence) in columns {
+            match known.get(&name) {
+                Some(index) => self.columns[*index].1.merge(evidence),
+                None => self.columns.push((name, evidence)),
+            }
+        }
+    }
+}
+
+/// The complete rows of a sample.
+struct SampleRows<'a> {
+    /// Without a byte-order mark, and with a last line end where the sample is whole.
+    text: Vec<u8>,
+    whole: bool,
+    dialect: &'a Dialect,
+}
+
+impl<'a> SampleRows<'a> {
+    fn new(sample: Sample<'_>, dialect: &'a Dialect) -> Result<Self> {
+        let bytes = &sample.bytes[..sample.bytes.len().min(SAMPLE_BYTES_MAX)];
+        let whole = sample.whole && bytes.len() == sample.bytes.len();
+        check_text(bytes, whole)?;
+        let mut text = bytes
+            .strip_prefix(BYTE_ORDER_MARK)
+            .unwrap_or(bytes)
+            .to_vec();
+        if whole {
+            text.push(b'\n');
+        }
+        Ok(Self {
+            text,
+            whole,
+            dialect,
+        })
+    }
+
+    /// The fields of the first row.
+    fn first(&self) -> Result<Option<Vec<Vec<u8>>>> {
+        // Where no fields are expected, the verdict on the first row says how many there are.
+        let mut structure = Structure::new(self.dialect, 0, usize::MAX);
+        structure.scan(&self.text);
+        let fields = match structure.misshapen().first().map(|row| row.shape) {
+            Some(Shape::FieldCount(fields)) => fields,
+            None if structure.open_quote().is_none() || !self.whole => return Ok(None),
+            Some(Shape::TextAfterQuote) => {
+                return Err(header_error(
+                    "text after a closing quote in the first row".to_owned(),
+                ));
+            }
+            Some(Shape::NeverClosed(_)) | None => {
+                return Err(header_error(
+                    "a quote in the first row is never closed".to_owned(),
+                ));
+            }
+        };
+        let mut first = Vec::with_capacity(fields);
+        self.for_each(fields, 0, |_, field| {
+            if first.len() < fields {
+                first.push(field.to_vec());
+            }
+        });
+        Ok(Some(first))
+    }
+
+    /// Visits each field of the rows of so many fields, but for the first `skip` rows.
+    fn for_each(&self, fields: usize, skip: usize, mut visit: impl FnMut(usize, &[u8])) {
+        let reader = FieldReader::new(self.dialect);
+        let mut structure = Structure::new(self.dialect, fields, usize::MAX);
+        let (mut text, mut skip, stride) = (&self.text[..], skip, structure.stride());
+        while structure.scanned() < text.len() {
+            structure.scan(text);
+            let mut misshapen = structure.misshapen().iter().map(|m| m.row).peekable();
+            let sound: Vec<usize> = (0..structure.rows())
+                .filter(|row| misshapen.next_if_eq(row).is_none())
+                .collect();
+            let rows = Rows {
+                buffer: text,
+                bounds: structure.bounds(),
+                stride,
+                reader: &reader,
+            };
+            for row in sound.into_iter().skip_while(|row| *row < skip) {
+                (0..fields).for_each(|position| visit(position, rows.field(row, position)));
+            }
+            skip = skip.saturating_sub(structure.rows());
+            text = &text[structure.start_of(structure.rows())..];
+            structure.forget_rows();
+        }
+    }
+}
+
+/// Refuses what is not CSV at all. A character may be cut where the sample is.
+fn check_text(bytes: &[u8], whole: bool) -> Result<()> {
+    let invalid = match std::str::from_utf8(bytes) {
+        Err(error) if whole || error.error_len().is_some() => Some(error.valid_up_to()),
+        _ => None,
+    };
+    let Some(byte) = memchr::memchr(0, bytes).into_iter().chain(invalid).min() else {
+        return Ok(());
+    };
+    let line = 1 + memchr::memchr_iter(b'\n', &bytes[..byte]).count() as u64;
+    let what = if bytes[byte] == 0 {
+        "a NUL byte"
+    } else {
+        "not UTF-8"
+    };
+    Err(Error::new(
+        ErrorKind::SourceInvalid,
+        format!("this is not CSV text: {what}"),
+    )
+    .with_position(Position {
+        line,
+        byte: byte as u64,
+        column: None,
+    })
+    .with_advice("check its format, compression and encoding, and the feed's pattern"))
+}
+
+/// What the values of a column could all be.
+#[derive(Debug, Clone, Copy)]
+struct Evidence {
+    /// There was a value.
+    any: bool,
+    boolean: bool,
+    integer: bool,
+    /// Numbers that a `f64` holds without changing an integer, or words for such.
+    float: bool,
+    /// There was a number that is not a word.
+    digits: bool,
+    date: bool,
+    timestamp: bool,
+    /// There was a time with an offset from UTC, or one without.
+    zoned: bool,
+    unzoned: bool,
+}
+
+impl Default for Evidence {
+    fn default() -> Self {
+        Self {
+            any: false,
+            boolean: true,
+            integer: true,
+            float: true,
+            digits: false,
+            date: true,
+            timestamp: true,
+            zoned: false,
+            unzoned: false,
+        }
+    }
+}
+
+impl Evidence {
+    fn of(text: &[u8]) -> Self {
+        let text = value::trimmed(text);
+        let digits = text.iter().any(u8::is_ascii_digit);
+        let plain = is_plain(text);
+        let time = value::timestamp(text);
+        Self {
+            any: true,
+            boolean: text.eq_ignore_ascii_case(b"true") || text.eq_ignore_ascii_case(b"false"),
+            integer: plain && value::signed::<i64>(text).is_some(),
+            float: plain && is_float(text, digits),
+            digits,
+            date: value::date(text).is_some(),
+            timestamp: time.is_some(),
+            zoned: matches!(time, Some((_, true))),
+            unzoned: matches!(time, Some((_, false))),
+        }
+    }
+
+    fn observe(&mut self, text: &[u8]) {
+        self.merge(Self::of(text));
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.any |= other.any;
+        self.boolean &= other.boolean;
+        self.integer &= other.integer;
+        self.float &= other.float;
+        self.digits |= other.digits;
+        self.date &= other.date;
+        self.timestamp &= other.timestamp;
+        self.zoned |= other.zoned;
+        self.unzoned |= other.unzoned;
+    }
+
+    fn data_type(self) -> DataType {
+        let timestamp =
+            |zone: Option<&str>| DataType::Timestamp(TimeUnit::Microsecond, zone.map(Into::into));
+        match self {
+            Self { any: false, .. } => DataType::Utf8,
+            Self { boolean: true, .. } => DataType::Boolean,
+            Self { integer: true, .. } => DataType::Int64,
+            Self {
+                float: true,
+                digits: true,
+                ..
+            } => DataType::Float64,
+            Self { date: true, .. } => DataType::Date32,
+            Self {
+                timestamp: true,
+                zoned: false,
+                ..
+            } => timestamp(None),
+            Self {
+                timestamp: true,
+                unzoned: false,
+                ..
+            } => timestamp(Some("UTC")),
+            _ => DataType::Utf8,
+        }
+    }
+}
+
+/// Whether a number could be meant: a leading plus or zero makes it a code, such as a telephone's.
+fn is_plain(text: &[u8]) -> bool {
+    let magnitude = text.strip_prefix(b"-").unwrap_or(text);
+    !matches!(magnitude, [b'+', ..] | [b'0', b'0'..=b'9', ..])
+}
+
+fn is_float(text: &[u8], digits: bool) -> bool {
+    let magnitude = text.strip_prefix(b"-").unwrap_or(text);
+    if magnitude.iter().all(u8::is_ascii_digit) {
+        return value::unsigned::<u64>(magnitude).is_some_and(|value| value <= F64_INTEGER_MAX);
+    }
+    // A number that is too large for a f64 would become infinite.
+    value::float64(text).is_some_and(|value| value.is_finite() || !digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn types_of(values: &[&str]) -> DataType {
+        let text: String = values.iter().map(|value| format!("x,{value}\n")).collect();
+        let mut inference = Inference::new(Dialect::default());
+        let bytes = format!("id,value\n{text}");
+        inference
+            .observe(Sample {
+                bytes: bytes.as_bytes(),
+                whole: true,
+            })
+            .unwrap();
+        inference.finish().field(1).data_type().clone()
+    }
+
+    #[test]
+    fn types() {
+        let time =
+            |zone: Option<&str>| DataType::Timestamp(TimeUnit::Microsecond, zone.map(Into::into));
+        let cases: &[(&[&str], DataType)] = &[
+            (&["true", "", "FALSE"], DataType::Boolean),
+            (&["t", "f"], DataType::Utf8),
+            (&["1", "-20", "\"3\"", "0"], DataType::Int64),
+            (&["1", "true"], DataType::Utf8),
+            (&["007"], DataType::Utf8),
+            (&["-07.5"], DataType::Utf8),
+            (&["+49"], DataType::Utf8),
+            (&["9223372036854775807"], DataType::Int64),
+            (&["9223372036854775808"], DataType::Utf8),
+            (&["1", "2.5"], DataType::Float64),
+            (&["9007199254740992", "2.5"], DataType::Float64),
+            (&["9007199254740993", "2.5"], DataType::Utf8),
+            (&["-9007199254740993", "2.5"], DataType::Utf8),
+            (&["0.5", "NaN", "-inf", "1e9"], DataType::Float64),
+            (&["NaN", "inf"], DataType::Utf8),
+            (&["1e999"], DataType::Utf8),
+            (&["", ""], DataType::Utf8),
+            (&["2024-02-29"], DataType::Date32),
+            (&["2023-02-29"], DataType::Utf8),
+            (&["2024-02-29", "2024-02-29 10:00"], time(None)),
+            (
+                &["2024-02-29T10:00Z", "2024-02-29T10:00+01"],
+                time(Some("UTC")),
+            ),
+            (&["2024-02-29T10:00Z", "2024-02-29T10:00"], DataType::Utf8),
+            (&["2024-02-29", "5"], DataType::Utf8),
+            (&["a"], DataType::Utf8),
+        ];
+        for (values, expected) in cases {
+            assert_eq!(types_of(values), *expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn samples_combine() {
+        let dialect = Dialect::default();
+        let observed = |text: &str| {
+            let mut inference = Inference::new(dialect.clone());
+            inference
+                .observe(Sample {
+                    bytes: text.as_bytes(),
+                    whole: false,
+                })
+                .unwrap();
+            inference
+        };
+        // The last row is cut, and a row of another shape says nothing.
+        let mut inference = observed("\u{FEFF}a,b\n1,2\nx\n3,4.");
+        inference.merge(observed("c,a\ntrue,1.5\n"));
+        let schema = inference.finish();
+        let expected = [
+            ("a", DataType::Float64),
+            ("b", DataType::Int64),
+            ("c", DataType::Boolean),
+        ];
+        for (field, (name, data_type)) in schema.fields().iter().zip(expected) {
+            assert_eq!(
+                (field.name().as_str(), field.data_type()),
+                (name, &data_type)
+            );
+        }
+        assert_eq!(schema.fields().len(), 3);
+    }
+
+    #[test]
+    fn headers() {
+        let header = |text: &str, whole| {
+            read_header(
+                Sample {
+                    bytes: text.as_bytes(),
+                    whole,
+                },
+                &Dialect::default(),
+            )
+        };
+        assert_eq!(
+            header("a,\"b\"\"\n\"\r\n1", false).unwrap().unwrap(),
+            ["a", "b\"\n"]
+        );
+        assert_eq!(header("\n\na,b", true).unwrap().unwrap(), ["a", "b"]);
+        assert_eq!(header("a,b", false).unwrap(), None);
+        assert_eq!(header("", true).unwrap(), None);
+        for bad in ["a,,b\n", "a,b,a\n", "\"a\"x\n", "\"a"] {
+            let error = header(bad, true).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::SourceInvalid, "{bad}");
+            assert!(error.position().is_some() && error.advice().is_some());
+        }
+        let bare = Dialect {
+            header: false,
+            ..Dialect::default()
+        };
+        let sample = Sample {
+            bytes: b"1,2\n",
+            whole: true,
+        };
+        assert_eq!(
+            read_header(sample, &bare).unwrap().unwrap(),
+            ["column_1", "column_2"]
+        );
+    }
+
+    #[test]
+    fn what_is_not_text_has_no_columns() {
+        let cases: [(&[u8], u64, u64); 3] = [
+            (b"\x89PNG\r\n\x1A\n\0", 1, 0),
+            (b"PAR1\x15\x04\0", 1, 6),
+            (b"a,b\n\xE9t\xE9,1\n", 2, 4),
+        ];
+        for (bytes, line, byte) in cases {
+            let error = Inference::new(Dialect::default())
+                .observe(Sample {
+                    bytes,
+                    whole: false,
+                })
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::SourceInvalid);
+            assert_eq!(
+                error.position(),
+                Some(&Position {
+                    line,
+                    byte,
+                    column: None
+                })
+            );
+        }
+        let cut = Sample {
+            bytes: b"a\n1\n\xC3",
+            whole: false,
+        };
+        Inference::new(Dialect::default()).observe(cut).unwrap();
+    }
+}
