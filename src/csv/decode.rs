@@ -179,6 +179,11 @@ impl Decoder {
         self.emit()
     }
 
+    /// What the buffer takes: at most one row and a few chunks.
+    pub fn held_bytes(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Goes on with what is in the buffer: until a batch is full, or more bytes are needed.
     fn advance(&mut self) -> Result<Option<Decoded>> {
         loop {

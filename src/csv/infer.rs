@@ -44,7 +44,7 @@ pub fn read_header(sample: Sample<'_>, dialect: &Dialect) -> Result<Option<Vec<S
     }
     let reader = FieldReader::new(dialect);
     let mut names: Vec<String> = Vec::with_capacity(first.len());
-    for field in first {
+    for field in &first {
         let name = String::from_utf8_lossy(&reader.text(field)).into_owned();
         if name.is_empty() {
             let message = format!("the header names no column {}", names.len() + 1);
@@ -81,7 +81,6 @@ fn header_error(message: String) -> Error {
 pub struct Inference {
     dialect: Dialect,
     columns: Vec<(String, Evidence)>,
-    rows: u64,
 }
 
 impl Inference {
@@ -90,7 +89,6 @@ impl Inference {
         Self {
             dialect,
             columns: Vec::new(),
-            rows: 0,
         }
     }
 
@@ -109,7 +107,6 @@ impl Inference {
             names.len(),
             usize::from(self.dialect.header),
             |position, field| {
-                self.rows += u64::from(position == 0);
                 let text = reader.text(field);
                 if !reader.is_null(&text) {
                     evidence[position].observe(&text);
@@ -122,13 +119,7 @@ impl Inference {
 
     /// Takes into account what `other` has observed.
     pub fn merge(&mut self, other: Self) {
-        self.rows += other.rows;
         self.add(other.columns);
-    }
-
-    /// How many rows were observed.
-    pub fn rows(&self) -> u64 {
-        self.rows
     }
 
     /// The columns in order of their first appearance, all nullable.
@@ -182,7 +173,7 @@ impl<'a> SampleRows<'a> {
     }
 
     /// The fields of the first row.
-    fn first(&self) -> Result<Option<Vec<&[u8]>>> {
+    fn first(&self) -> Result<Option<Vec<Vec<u8>>>> {
         // Where no fields are expected, the verdict on the first row says how many there are.
         let mut structure = Structure::new(self.dialect, 0, usize::MAX);
         structure.scan(&self.text);
@@ -203,14 +194,14 @@ impl<'a> SampleRows<'a> {
         let mut first = Vec::with_capacity(fields);
         self.for_each(fields, 0, |_, field| {
             if first.len() < fields {
-                first.push(field);
+                first.push(field.to_vec());
             }
         });
         Ok(Some(first))
     }
 
     /// Visits each field of the rows of so many fields, but for the first `skip` rows.
-    fn for_each<'b>(&'b self, fields: usize, skip: usize, mut visit: impl FnMut(usize, &'b [u8])) {
+    fn for_each(&self, fields: usize, skip: usize, mut visit: impl FnMut(usize, &[u8])) {
         let reader = FieldReader::new(self.dialect);
         let mut structure = Structure::new(self.dialect, fields, usize::MAX);
         let (mut text, mut skip, stride) = (&self.text[..], skip, structure.stride());

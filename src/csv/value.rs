@@ -176,12 +176,13 @@ fn digits(text: &[u8]) -> Option<u64> {
             value.checked_mul(10)?.checked_add(digit)
         });
     }
-    let mut value = 0;
+    let mut value = 0_u64;
     let mut all_digits = true;
     for byte in text {
         let digit = byte.wrapping_sub(b'0');
         all_digits &= digit <= 9;
-        value = value * 10 + u64::from(digit);
+        // Wraps only if there is something else than digits.
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
     }
     all_digits.then_some(value)
 }
