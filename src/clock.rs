@@ -43,9 +43,7 @@ pub struct SystemClock {
 impl Default for SystemClock {
     #[allow(clippy::disallowed_methods)]
     fn default() -> Self {
-        Self {
-            started: std::time::Instant::now(),
-        }
+        Self { started: std::time::Instant::now() }
     }
 }
 
@@ -79,18 +77,13 @@ impl Clock for SystemClock {
         // kernel's own high-water mark of this address space is not.
         let peak_rss_bytes = high_water_mark_bytes()
             .unwrap_or_else(|| usage.max_rss().unsigned_abs().saturating_mul(unit));
-        Usage {
-            cpu: duration(usage.user_time()) + duration(usage.system_time()),
-            peak_rss_bytes,
-        }
+        Usage { cpu: duration(usage.user_time()) + duration(usage.system_time()), peak_rss_bytes }
     }
 }
 
 fn high_water_mark_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }
@@ -131,12 +124,7 @@ impl Entropy {
 
     fn with<T>(&self, use_rng: impl FnOnce(&mut StdRng) -> T) -> T {
         // A poisoned generator is still a generator: no invariant spans a call.
-        use_rng(
-            &mut self
-                .0
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        )
+        use_rng(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
 

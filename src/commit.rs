@@ -228,12 +228,8 @@ impl Plan {
     /// The ledger's entries for a commit as `version`.
     fn entries(&self, environment: &Environment, version: u64) -> Vec<Entry> {
         let at = environment.clock.now();
-        let entry = |source: &PlannedSource| Entry {
-            append: self.id,
-            version,
-            at,
-            ..source.entry.clone()
-        };
+        let entry =
+            |source: &PlannedSource| Entry { append: self.id, version, at, ..source.entry.clone() };
         self.sources.iter().map(entry).collect()
     }
 }

@@ -45,20 +45,17 @@ impl Settings {
     /// # Errors
     /// [`ErrorKind::Configuration`] when there is none, naming those that there are.
     pub fn feed(&self, name: &str) -> Result<&Feed> {
-        self.feeds
-            .iter()
-            .find(|feed| feed.name == name)
-            .ok_or_else(|| {
-                let names: Vec<&str> = self.feeds.iter().map(|feed| feed.name.as_str()).collect();
-                let error = wrong(format!("there is no feed {name:?}"));
-                if let Some(nearest) = values::nearest(name, &names) {
-                    return error.with_advice(format!("did you mean {nearest:?}?"));
-                }
-                match names.is_empty() {
-                    true => error.with_advice("add a [[feed]] of that name to lakefeed.toml"),
-                    false => error.with_advice(format!("the feeds are {}", names.join(", "))),
-                }
-            })
+        self.feeds.iter().find(|feed| feed.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.feeds.iter().map(|feed| feed.name.as_str()).collect();
+            let error = wrong(format!("there is no feed {name:?}"));
+            if let Some(nearest) = values::nearest(name, &names) {
+                return error.with_advice(format!("did you mean {nearest:?}?"));
+            }
+            match names.is_empty() {
+                true => error.with_advice("add a [[feed]] of that name to lakefeed.toml"),
+                false => error.with_advice(format!("the feeds are {}", names.join(", "))),
+            }
+        })
     }
 }
 
@@ -164,13 +161,10 @@ impl Feed {
             || self.ledger.len() > LEDGER_NAME_BYTES_MAX
             || !self.ledger.bytes().all(legal)
         {
-            return Err(
-                wrong(format!("{:?} cannot be the name of a ledger", self.ledger)).with_advice(
-                    format!(
-                        "use 1 to {LEDGER_NAME_BYTES_MAX} of the characters A-Z, a-z, 0-9, _ and -"
-                    ),
-                ),
-            );
+            return Err(wrong(format!("{:?} cannot be the name of a ledger", self.ledger))
+                .with_advice(format!(
+                    "use 1 to {LEDGER_NAME_BYTES_MAX} of the characters A-Z, a-z, 0-9, _ and -"
+                )));
         }
         Ok(())
     }
@@ -192,10 +186,8 @@ impl Feed {
                 return Err(wrong(format!("partition_by names {column:?} twice")));
             }
             if Some(column) == self.source_file_column.as_ref() {
-                return Err(wrong(format!(
-                    "partition_by names the source file column {column:?}"
-                ))
-                .with_advice("it would make a partition of every object"));
+                return Err(wrong(format!("partition_by names the source file column {column:?}"))
+                    .with_advice("it would make a partition of every object"));
             }
         }
         Ok(())
@@ -254,9 +246,7 @@ impl FromStr for OnChanged {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
         if text == "replace" {
-            return Err(wrong(
-                "\"replace\" is not there yet, only skip, append and fail",
-            ));
+            return Err(wrong("\"replace\" is not there yet, only skip, append and fail"));
         }
         word(text)
     }
@@ -271,11 +261,10 @@ fn word<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T> {
 /// The configuration file to read: `flag`, else `LAKEFEED_CONFIG`, else `lakefeed.toml` in the
 /// current folder where there is one.
 pub fn path(flag: Option<PathBuf>) -> Option<PathBuf> {
-    flag.or_else(|| environment("LAKEFEED_CONFIG").map(PathBuf::from))
-        .or_else(|| {
-            let usual = PathBuf::from("lakefeed.toml");
-            usual.is_file().then_some(usual)
-        })
+    flag.or_else(|| environment("LAKEFEED_CONFIG").map(PathBuf::from)).or_else(|| {
+        let usual = PathBuf::from("lakefeed.toml");
+        usual.is_file().then_some(usual)
+    })
 }
 
 /// A variable of the environment; one that is empty counts as absent.

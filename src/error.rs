@@ -151,14 +151,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner {
-            message,
-            object,
-            position,
-            advice,
-            cause,
-            ..
-        } = &*self.0;
+        let Inner { message, object, position, advice, cause, .. } = &*self.0;
         if let Some(object) = object {
             write!(f, "{object}: ")?;
         }
@@ -170,9 +163,7 @@ impl fmt::Display for Error {
             f.write_str(": ")?;
         }
         f.write_str(message)?;
-        let mut next = cause
-            .as_ref()
-            .map(|cause| &**cause as &dyn std::error::Error);
+        let mut next = cause.as_ref().map(|cause| &**cause as &dyn std::error::Error);
         while let Some(cause) = next {
             write!(f, ": {cause}")?;
             next = cause.source();
@@ -186,9 +177,6 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0
-            .cause
-            .as_ref()
-            .map(|cause| &**cause as &(dyn std::error::Error + 'static))
+        self.0.cause.as_ref().map(|cause| &**cause as &(dyn std::error::Error + 'static))
     }
 }

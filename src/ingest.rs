@@ -245,7 +245,8 @@ impl<'a> Run<'a> {
             Ok(Outcome::Committed { version, attempts }) => {
                 let share = Share::of(&files);
                 for (task, facts) in loaded {
-                    let receipt = task.committed(self.environment, &facts, &share, version, attempts);
+                    let receipt =
+                        task.committed(self.environment, &facts, &share, version, attempts);
                     self.finish(receipt);
                 }
                 Vec::new()

@@ -175,23 +175,19 @@ impl Ledger {
         };
         let path = tail_path(table, table_id, name, pointer);
         let body = match table.store().get(&path).await {
-            Ok(found) => found
-                .bytes()
-                .await
-                .map_err(|cause| storage_error(path.as_ref(), cause))?,
+            Ok(found) => {
+                found.bytes().await.map_err(|cause| storage_error(path.as_ref(), cause))?
+            }
             Err(object_store::Error::NotFound { .. }) => {
                 return Err(missing_tail(table, table_id, name, pointer).await);
             }
             Err(cause) => return Err(storage_error(path.as_ref(), cause)),
         };
         let (header, entries) = parse(&body).map_err(|cause| {
-            Error::new(
-                ErrorKind::LedgerMissing,
-                "this file of the ledger is damaged",
-            )
-            .with_object(path.as_ref())
-            .with_cause(cause)
-            .with_advice("restore it, or run `lakefeed ledger rebuild`")
+            Error::new(ErrorKind::LedgerMissing, "this file of the ledger is damaged")
+                .with_object(path.as_ref())
+                .with_cause(cause)
+                .with_advice("restore it, or run `lakefeed ledger rebuild`")
         })?;
         if header.table_id != table_id {
             return Err(foreign(table, &header.table_id, table_id));
@@ -238,21 +234,13 @@ impl Ledger {
 
     /// The entries of one source, oldest first.
     pub fn entries_of(&self, key: Key) -> impl DoubleEndedIterator<Item = &Entry> {
-        self.by_key
-            .get(&key)
-            .into_iter()
-            .flatten()
-            .map(|&i| &self.entries[i])
+        self.by_key.get(&key).into_iter().flatten().map(|&i| &self.entries[i])
     }
 
     /// The version at which the append `id` was committed, if it was.
     pub fn version_of_append(&self, id: Uuid) -> Option<u64> {
         // Ours is near the end.
-        self.entries
-            .iter()
-            .rev()
-            .find(|entry| entry.append == id)
-            .map(|entry| entry.version)
+        self.entries.iter().rev().find(|entry| entry.append == id).map(|entry| entry.version)
     }
 
     /// Every entry, oldest first.
@@ -321,8 +309,7 @@ impl Ledger {
         entries: &[Entry],
     ) -> Result<Pointer> {
         let entries: Vec<&Entry> = entries.iter().collect();
-        self.write_tail(table, entropy, self.fence + 1, &entries)
-            .await
+        self.write_tail(table, entropy, self.fence + 1, &entries).await
     }
 
     async fn write_tail(
@@ -341,12 +328,9 @@ impl Ledger {
                 return Ok(pointer);
             }
         }
-        Err(Error::new(
-            ErrorKind::StorageUnavailable,
-            "no free name for the ledger's next file",
-        )
-        .with_object(table.uri())
-        .with_advice("run again"))
+        Err(Error::new(ErrorKind::StorageUnavailable, "no free name for the ledger's next file")
+            .with_object(table.uri())
+            .with_advice("run again"))
     }
 
     fn header(&self, sequence: u64, fence: u64) -> Header {
@@ -414,11 +398,7 @@ async fn put_tail(
 ) -> Result<TailPut> {
     let path = tail_path(table, table_id, name, pointer);
     let body = PutPayload::from(render(header, entries));
-    match table
-        .store()
-        .put_opts(&path, body, PutMode::Create.into())
-        .await
-    {
+    match table.store().put_opts(&path, body, PutMode::Create.into()).await {
         Ok(_) => Ok(TailPut::Written),
         Err(object_store::Error::AlreadyExists { .. }) => Ok(TailPut::NameTaken),
         Err(cause) => Err(storage_error(path.as_ref(), cause)),
@@ -439,13 +419,9 @@ fn render(header: &Header, entries: &[&Entry]) -> String {
 }
 
 fn parse(body: &Bytes) -> serde_json::Result<(Header, Vec<Entry>)> {
-    let mut lines = body
-        .split(|&byte| byte == b'\n')
-        .filter(|line| !line.is_empty());
+    let mut lines = body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     let header: Header = serde_json::from_slice(lines.next().unwrap_or_default())?;
-    let entries = lines
-        .map(serde_json::from_slice)
-        .collect::<serde_json::Result<_>>()?;
+    let entries = lines.map(serde_json::from_slice).collect::<serde_json::Result<_>>()?;
     Ok((header, entries))
 }
 
@@ -493,14 +469,8 @@ pub async fn any(table: &dyn Table, table_id: &str) -> Result<bool> {
 
 /// Tells a tail that is gone from one that another table left behind.
 async fn missing_tail(table: &dyn Table, table_id: &str, name: &str, pointer: Pointer) -> Error {
-    let tables = table
-        .store()
-        .list_with_delimiter(Some(&table.ledger_root()))
-        .await;
-    for other in tables
-        .map(|listed| listed.common_prefixes)
-        .unwrap_or_default()
-    {
+    let tables = table.store().list_with_delimiter(Some(&table.ledger_root())).await;
+    for other in tables.map(|listed| listed.common_prefixes).unwrap_or_default() {
         let other_id = other.filename().unwrap_or_default();
         let path = tail_path(table, other_id, name, pointer);
         if other_id != table_id && table.store().head(&path).await.is_ok() {
@@ -512,12 +482,10 @@ async fn missing_tail(table: &dyn Table, table_id: &str, name: &str, pointer: Po
 
 /// [`ErrorKind::LedgerMissing`], with the ways out.
 pub fn missing(table: &dyn Table, message: &str) -> Error {
-    Error::new(ErrorKind::LedgerMissing, message)
-        .with_object(table.uri())
-        .with_advice(
-            "run `lakefeed ledger rebuild TABLE` to make it again from the table's _source_file \
+    Error::new(ErrorKind::LedgerMissing, message).with_object(table.uri()).with_advice(
+        "run `lakefeed ledger rebuild TABLE` to make it again from the table's _source_file \
          column, or `lakefeed ledger reset TABLE` to forget what was taken",
-        )
+    )
 }
 
 fn foreign(table: &dyn Table, ledger_of: &str, table_id: &str) -> Error {

@@ -39,10 +39,7 @@ impl MemoryBudget {
             )
             .with_advice("give it more with --memory")
         })?;
-        Ok(Self(Arc::new(Shared {
-            limit_bytes,
-            reserved_bytes: AtomicU64::new(0),
-        })))
+        Ok(Self(Arc::new(Shared { limit_bytes, reserved_bytes: AtomicU64::new(0) })))
     }
 
     /// What the holders together may reserve.
@@ -52,9 +49,7 @@ impl MemoryBudget {
 
     /// What is not reserved now.
     pub fn available_bytes(&self) -> u64 {
-        self.0
-            .limit_bytes
-            .saturating_sub(self.0.reserved_bytes.load(Ordering::Relaxed))
+        self.0.limit_bytes.saturating_sub(self.0.reserved_bytes.load(Ordering::Relaxed))
     }
 
     /// Reserves `bytes` for `holder`.
@@ -62,11 +57,7 @@ impl MemoryBudget {
     /// # Errors
     /// [`ErrorKind::OverBudget`] when they are not there; nothing is reserved then.
     pub fn try_reserve(&self, holder: &'static str, bytes: u64) -> Result<Reservation> {
-        let mut reservation = Reservation {
-            budget: self.clone(),
-            holder,
-            bytes: 0,
-        };
+        let mut reservation = Reservation { budget: self.clone(), holder, bytes: 0 };
         reservation.try_grow(bytes)?;
         Ok(reservation)
     }
@@ -88,13 +79,9 @@ impl Reservation {
     pub fn try_grow(&mut self, bytes: u64) -> Result<()> {
         let shared = &self.budget.0;
         let grown =
-            shared
-                .reserved_bytes
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {
-                    reserved
-                        .checked_add(bytes)
-                        .filter(|sum| *sum <= shared.limit_bytes)
-                });
+            shared.reserved_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {
+                reserved.checked_add(bytes).filter(|sum| *sum <= shared.limit_bytes)
+            });
         match grown {
             Ok(_) => {
                 self.bytes += bytes;
@@ -116,10 +103,7 @@ impl Reservation {
 
     /// Gives everything back, and stays ready to grow again.
     pub fn release(&mut self) {
-        self.budget
-            .0
-            .reserved_bytes
-            .fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.0.reserved_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         self.bytes = 0;
     }
 
@@ -144,11 +128,7 @@ pub fn display_bytes(bytes: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if unit == 0 {
-        format!("{bytes} B")
-    } else {
-        format!("{value:.1} {}", UNITS[unit])
-    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
 #[cfg(test)]
@@ -159,10 +139,7 @@ mod tests {
     fn a_reservation_is_given_back() {
         let budget = MemoryBudget::for_process(OVERHEAD_BYTES + 100).unwrap();
         let mut held = budget.try_reserve("a test", 60).unwrap();
-        assert_eq!(
-            budget.try_reserve("another", 41).unwrap_err().kind(),
-            ErrorKind::OverBudget
-        );
+        assert_eq!(budget.try_reserve("another", 41).unwrap_err().kind(), ErrorKind::OverBudget);
         held.try_grow(40).unwrap();
         assert_eq!(budget.available_bytes(), 0);
         held.try_grow(1).unwrap_err();

@@ -105,10 +105,7 @@ impl Disposition {
 
 /// The exit code of a run: 0 when every object ended committed, duplicate or skipped, else 1.
 pub fn exit_code(receipts: &[Receipt]) -> u8 {
-    receipts
-        .iter()
-        .any(|receipt| receipt.status == Status::Failed)
-        .into()
+    receipts.iter().any(|receipt| receipt.status == Status::Failed).into()
 }
 
 /// An [`Error`] as a receipt tells it.
@@ -218,11 +215,7 @@ mod tests {
     fn an_error_is_told_in_parts() {
         let error = Error::new(ErrorKind::SourceInvalid, "\"x\" is not an int64")
             .with_object("file:///in/a.csv")
-            .with_position(Position {
-                line: 3,
-                byte: 40,
-                column: Some("id".into()),
-            })
+            .with_position(Position { line: 3, byte: 40, column: Some("id".into()) })
             .with_cause(std::io::Error::other("a cause"))
             .with_advice("mend it");
         let report = ErrorReport::of(&error, "file:///in/a.csv");
@@ -232,10 +225,7 @@ mod tests {
              \"line\":3,\"byte\":40,\"column\":\"id\",\"advice\":\"mend it\"}"
         );
         let elsewhere = ErrorReport::of(&error, "file:///in/b.csv").message;
-        assert_eq!(
-            elsewhere,
-            "file:///in/a.csv: \"x\" is not an int64: a cause"
-        );
+        assert_eq!(elsewhere, "file:///in/a.csv: \"x\" is not an int64: a cause");
         assert_eq!(ErrorReport::from(&error).message, elsewhere);
     }
 
@@ -243,11 +233,7 @@ mod tests {
     fn only_failures_fail_a_run() {
         let fine = [Status::Committed, Status::Duplicate, Status::Skipped];
         let mut receipts: Vec<Receipt> = fine.map(|status| receipt(status, None)).into();
-        assert!(
-            receipts
-                .iter()
-                .all(|receipt| receipt.disposition() == Disposition::Ack)
-        );
+        assert!(receipts.iter().all(|receipt| receipt.disposition() == Disposition::Ack));
         assert_eq!(exit_code(&receipts), 0);
         receipts.push(receipt(Status::Failed, None));
         assert_eq!(exit_code(&receipts), 1);
@@ -260,9 +246,6 @@ mod tests {
         assert_eq!(disposed(ErrorKind::Contention), Disposition::Retry);
         assert_eq!(disposed(ErrorKind::CommitUnknown), Disposition::Retry);
         assert_eq!(disposed(ErrorKind::SourceInvalid), Disposition::DeadLetter);
-        assert_eq!(
-            receipt(Status::Failed, None).disposition(),
-            Disposition::Retry
-        );
+        assert_eq!(receipt(Status::Failed, None).disposition(), Disposition::Retry);
     }
 }

@@ -74,11 +74,7 @@ pub async fn discover(stores: &Stores, patterns: &[String]) -> Result<Vec<Announ
             Some(first) => glob(stores, pattern, first).await?,
             None => file_or_folder(stores, pattern).await?,
         };
-        found.extend(
-            announcements
-                .into_iter()
-                .filter(|a| seen.insert(a.location.uri.clone())),
-        );
+        found.extend(announcements.into_iter().filter(|a| seen.insert(a.location.uri.clone())));
     }
     Ok(found)
 }
@@ -97,20 +93,12 @@ async fn file_or_folder(stores: &Stores, address: &str) -> Result<Vec<Announceme
 
 fn named(location: Location) -> Announcement {
     let relative = location.path.filename().unwrap_or_default().to_owned();
-    Announcement {
-        location,
-        relative,
-        named: true,
-        size_hint: None,
-    }
+    Announcement { location, relative, named: true, size_hint: None }
 }
 
 /// An empty local folder cannot be told from a missing file by listing it.
 fn is_local_directory(location: &Location) -> bool {
-    location
-        .uri
-        .strip_prefix("file://")
-        .is_some_and(|path| std::path::Path::new(path).is_dir())
+    location.uri.strip_prefix("file://").is_some_and(|path| std::path::Path::new(path).is_dir())
 }
 
 async fn glob(stores: &Stores, pattern: &str, first: usize) -> Result<Vec<Announcement>> {
@@ -120,11 +108,7 @@ async fn glob(stores: &Stores, pattern: &str, first: usize) -> Result<Vec<Announ
         return Ok(vec![named(literal)]);
     }
     let folder_end = pattern[..first].rfind('/').map_or(0, |slash| slash + 1);
-    let folder = if folder_end == 0 {
-        "."
-    } else {
-        &pattern[..folder_end]
-    };
+    let folder = if folder_end == 0 { "." } else { &pattern[..folder_end] };
     let base = stores.resolve(folder)?;
     let matcher = matcher(&format!(
         "{}/{}",
@@ -135,14 +119,11 @@ async fn glob(stores: &Stores, pattern: &str, first: usize) -> Result<Vec<Announ
 }
 
 fn matcher(pattern: &str) -> Result<GlobMatcher> {
-    let glob = GlobBuilder::new(pattern)
-        .literal_separator(true)
-        .build()
-        .map_err(|cause| {
-            Error::new(ErrorKind::Configuration, "this is not a pattern")
-                .with_object(pattern)
-                .with_cause(cause)
-        })?;
+    let glob = GlobBuilder::new(pattern).literal_separator(true).build().map_err(|cause| {
+        Error::new(ErrorKind::Configuration, "this is not a pattern")
+            .with_object(pattern)
+            .with_cause(cause)
+    })?;
     Ok(glob.compile_matcher())
 }
 
@@ -159,29 +140,18 @@ async fn list(
             Ok(None) => break,
             Err(object_store::Error::NotFound { .. }) => break,
             Err(cause) => {
-                return Err(
-                    Error::new(ErrorKind::SourceUnavailable, "cannot list this folder")
-                        .with_object(&base.uri)
-                        .with_cause(cause),
-                );
+                return Err(Error::new(ErrorKind::SourceUnavailable, "cannot list this folder")
+                    .with_object(&base.uri)
+                    .with_cause(cause));
             }
         };
         let uri = stores.uri_of(&base.uri, &meta.location);
         if wanted(&uri) {
             let relative = uri[base.uri.trim_end_matches('/').len()..].trim_start_matches('/');
             let relative = relative.to_owned();
-            let location = Location {
-                uri,
-                path: meta.location,
-                ..base.clone()
-            };
+            let location = Location { uri, path: meta.location, ..base.clone() };
             let size_hint = Some(meta.size);
-            found.push(Announcement {
-                location,
-                relative,
-                named: false,
-                size_hint,
-            });
+            found.push(Announcement { location, relative, named: false, size_hint });
         }
     }
     found.sort_by(|a, b| a.location.uri.cmp(&b.location.uri));
@@ -190,12 +160,8 @@ async fn list(
 
 fn has_csv_ending(uri: &str) -> bool {
     let name = uri.to_ascii_lowercase();
-    let plain = COMPRESSED_ENDINGS
-        .iter()
-        .find_map(|ending| name.strip_suffix(ending));
-    CSV_ENDINGS
-        .iter()
-        .any(|ending| plain.unwrap_or(&name).ends_with(ending))
+    let plain = COMPRESSED_ENDINGS.iter().find_map(|ending| name.strip_suffix(ending));
+    CSV_ENDINGS.iter().any(|ending| plain.unwrap_or(&name).ends_with(ending))
 }
 
 impl SourceObject {
@@ -229,17 +195,10 @@ impl SourceObject {
 fn identity(meta: &ObjectMeta) -> String {
     match &meta.e_tag {
         Some(tag) => {
-            let tag = tag
-                .trim_start_matches("W/")
-                .trim_matches('"')
-                .replace("&quot;", "");
+            let tag = tag.trim_start_matches("W/").trim_matches('"').replace("&quot;", "");
             format!("etag:{tag}:{}", meta.size)
         }
-        None => format!(
-            "modified:{}:{}",
-            meta.last_modified.timestamp_micros(),
-            meta.size
-        ),
+        None => format!("modified:{}:{}", meta.last_modified.timestamp_micros(), meta.size),
     }
 }
 
@@ -261,10 +220,7 @@ type RawStream = StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>;
 
 enum Content {
     Unopened,
-    Open {
-        compression: Compression,
-        reader: Pin<Box<dyn AsyncRead + Send>>,
-    },
+    Open { compression: Compression, reader: Pin<Box<dyn AsyncRead + Send>> },
 }
 
 /// How an object is compressed.
@@ -302,11 +258,7 @@ impl Compression {
 
 impl SourceReader {
     fn new(object: SourceObject) -> Self {
-        Self {
-            object,
-            raw: Arc::default(),
-            content: Content::Unopened,
-        }
+        Self { object, raw: Arc::default(), content: Content::Unopened }
     }
 
     /// Fills `buffer` from the decompressed content; 0 at its end. After the end, the object has
@@ -320,11 +272,7 @@ impl SourceReader {
         if matches!(self.content, Content::Unopened) {
             self.content = self.open_content().await?;
         }
-        let Content::Open {
-            compression,
-            reader,
-        } = &mut self.content
-        else {
+        let Content::Open { compression, reader } = &mut self.content else {
             return Ok(0);
         };
         let compression = *compression;
@@ -340,19 +288,12 @@ impl SourceReader {
 
     /// Bytes read so far, as stored.
     pub fn bytes_read(&self) -> u64 {
-        self.raw
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .bytes
+        self.raw.lock().unwrap_or_else(std::sync::PoisonError::into_inner).bytes
     }
 
     /// The xxh3 of the bytes read so far, as stored: of the whole object, after its end.
     pub fn content_hash(&self) -> u64 {
-        self.raw
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .hash
-            .digest()
+        self.raw.lock().unwrap_or_else(std::sync::PoisonError::into_inner).hash.digest()
     }
 
     /// Reads to the end for the hash alone, without decompressing.
@@ -392,20 +333,12 @@ impl SourceReader {
                 Box::pin(decoder)
             }
         };
-        Ok(Content::Open {
-            compression,
-            reader,
-        })
+        Ok(Content::Open { compression, reader })
     }
 
     /// The object's bytes in ranges, each read on condition that this version is still there.
     fn ranges(&self) -> BoxStream<'static, io::Result<Bytes>> {
-        let SourceObject {
-            location,
-            tag,
-            size_bytes,
-            ..
-        } = self.object.clone();
+        let SourceObject { location, tag, size_bytes, .. } = self.object.clone();
         let raw = Arc::clone(&self.raw);
         stream::iter(split(size_bytes))
             .map(move |range| {
@@ -419,9 +352,7 @@ impl SourceReader {
             })
             .buffered(READ_RANGES_IN_FLIGHT_MAX)
             .inspect_ok(move |bytes| {
-                let mut raw = raw
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut raw = raw.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 raw.hash.update(bytes);
                 raw.bytes += bytes.len() as u64;
             })
@@ -434,29 +365,19 @@ impl SourceReader {
             return Ok(());
         }
         let now = SourceObject::head(&self.object.location).await?;
-        if now.identity == self.object.identity {
-            Ok(())
-        } else {
-            Err(self.changed())
-        }
+        if now.identity == self.object.identity { Ok(()) } else { Err(self.changed()) }
     }
 
     fn changed(&self) -> Error {
-        Error::new(
-            ErrorKind::SourceChanged,
-            "the object was replaced while it was read",
-        )
-        .with_object(&self.object.location.uri)
-        .with_advice("nothing of it was taken; its new version can be ingested")
+        Error::new(ErrorKind::SourceChanged, "the object was replaced while it was read")
+            .with_object(&self.object.location.uri)
+            .with_advice("nothing of it was taken; its new version can be ingested")
     }
 
     fn read_failed(&self, compression: Compression, error: io::Error) -> Error {
         let location = &self.object.location;
         let kind = error.kind();
-        match error
-            .into_inner()
-            .map(|inner| inner.downcast::<object_store::Error>())
-        {
+        match error.into_inner().map(|inner| inner.downcast::<object_store::Error>()) {
             Some(Ok(cause)) => match *cause {
                 object_store::Error::Precondition { .. } => self.changed(),
                 cause => read_error(location, "cannot be read", cause),
@@ -506,31 +427,19 @@ fn split(size_bytes: u64) -> impl Iterator<Item = Range<u64>> + Send {
 
 fn read_error(location: &Location, what: &str, cause: object_store::Error) -> Error {
     let (kind, message, advice) = match &cause {
-        object_store::Error::NotFound { .. } => (
-            ErrorKind::SourceGone,
-            "there is no such object".to_owned(),
-            "check the address",
-        ),
+        object_store::Error::NotFound { .. } => {
+            (ErrorKind::SourceGone, "there is no such object".to_owned(), "check the address")
+        }
         object_store::Error::PermissionDenied { .. }
         | object_store::Error::Unauthenticated { .. } => (
             ErrorKind::SourceUnavailable,
             format!("{what}: permission is missing"),
             "grant read permission, then run again",
         ),
-        _ => (
-            ErrorKind::SourceUnavailable,
-            what.to_owned(),
-            "run again when the storage answers",
-        ),
+        _ => (ErrorKind::SourceUnavailable, what.to_owned(), "run again when the storage answers"),
     };
-    let error = Error::new(kind, message)
-        .with_object(&location.uri)
-        .with_advice(advice);
-    if kind == ErrorKind::SourceGone {
-        error
-    } else {
-        error.with_cause(cause)
-    }
+    let error = Error::new(kind, message).with_object(&location.uri).with_advice(advice);
+    if kind == ErrorKind::SourceGone { error } else { error.with_cause(cause) }
 }
 
 #[cfg(test)]
@@ -570,29 +479,20 @@ mod tests {
             let found = discover(&stores, &patterns).await.unwrap();
             found.into_iter().map(|a| a.relative).collect::<Vec<_>>()
         };
-        assert_eq!(
-            found(&["."]).await,
-            ["a.csv", "b.csv.gz", "sub/[1].csv", "sub/d.CSV"]
-        );
+        assert_eq!(found(&["."]).await, ["a.csv", "b.csv.gz", "sub/[1].csv", "sub/d.CSV"]);
         assert_eq!(found(&["*.csv", "a.csv", "."]).await.len(), 4);
         assert_eq!(found(&["**/*.CSV"]).await, ["sub/d.CSV"]);
         assert_eq!(found(&["sub/[1].csv"]).await, ["[1].csv"]);
-        assert_eq!(
-            found(&["c.txt", "missing.csv"]).await,
-            ["c.txt", "missing.csv"]
-        );
+        assert_eq!(found(&["c.txt", "missing.csv"]).await, ["c.txt", "missing.csv"]);
     }
 
     #[tokio::test]
     async fn reads_ranges_and_compression() {
         let folder = tempfile::tempdir().unwrap();
-        let text: Vec<u8> = (0..READ_RANGE_BYTES * 2 + 17)
-            .map(|i| b'a' + (i % 23) as u8)
-            .collect();
+        let text: Vec<u8> = (0..READ_RANGE_BYTES * 2 + 17).map(|i| b'a' + (i % 23) as u8).collect();
         std::fs::write(folder.path().join("plain.csv"), &text).unwrap();
-        let object = SourceObject::head(&stores(&folder).resolve("plain.csv").unwrap())
-            .await
-            .unwrap();
+        let object =
+            SourceObject::head(&stores(&folder).resolve("plain.csv").unwrap()).await.unwrap();
         let (read, hash) = read_all(&object).await.unwrap();
         assert!(read == text);
         assert_eq!(hash, xxhash_rust::xxh3::xxh3_64(&text));
@@ -604,19 +504,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.csv");
         std::fs::write(&path, "id\n1\n").unwrap();
-        let object = SourceObject::head(&stores(&folder).resolve("a.csv").unwrap())
-            .await
-            .unwrap();
+        let object = SourceObject::head(&stores(&folder).resolve("a.csv").unwrap()).await.unwrap();
         std::fs::write(&path, "id\n1\n2\n").unwrap();
-        assert_eq!(
-            read_all(&object).await.unwrap_err().kind(),
-            ErrorKind::SourceChanged
-        );
+        assert_eq!(read_all(&object).await.unwrap_err().kind(), ErrorKind::SourceChanged);
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(
-            read_all(&object).await.unwrap_err().kind(),
-            ErrorKind::SourceGone
-        );
+        assert_eq!(read_all(&object).await.unwrap_err().kind(), ErrorKind::SourceGone);
     }
 
     #[tokio::test]

@@ -52,10 +52,7 @@ impl Stores {
     /// Uses `store` for every address of `scheme`, instead of the usual one. For tests: faults,
     /// latency, counters.
     pub fn overlay(&self, scheme: &str, store: Arc<dyn ObjectStore>) {
-        let mut overlays = self
-            .overlays
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut overlays = self.overlays.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         overlays.retain(|(known, _)| known != scheme);
         overlays.push((scheme.to_owned(), store));
     }
@@ -69,24 +66,16 @@ impl Stores {
         let uri = self.canonical(address)?;
         let (scheme, rest) = uri.split_once("://").unwrap_or_default();
         let unusable = |cause: object_store::path::Error| {
-            Error::new(
-                ErrorKind::Configuration,
-                "this address cannot be an object's key",
-            )
-            .with_object(&uri)
-            .with_cause(cause)
+            Error::new(ErrorKind::Configuration, "this address cannot be an object's key")
+                .with_object(&uri)
+                .with_cause(cause)
         };
         let path = match scheme {
             "file" => Path::from_absolute_path(rest).map_err(unusable)?,
             _ => Path::parse(rest.trim_matches('/')).map_err(unusable)?,
         };
         let store = self.store(scheme);
-        Ok(Location {
-            mutable_in_place: scheme == "file",
-            uri,
-            store,
-            path,
-        })
+        Ok(Location { mutable_in_place: scheme == "file", uri, store, path })
     }
 
     /// The address of the object at `path` in the store of `uri`.
@@ -129,10 +118,7 @@ impl Stores {
     }
 
     fn store(&self, scheme: &str) -> Arc<dyn ObjectStore> {
-        let overlays = self
-            .overlays
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let overlays = self.overlays.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let overlay = overlays.iter().find(|(known, _)| known == scheme);
         match (overlay, scheme) {
             (Some((_, store)), _) => Arc::clone(store),
@@ -151,10 +137,7 @@ pub fn directory_url(location: &Location) -> Result<Url> {
         Error::new(ErrorKind::Configuration, "this address cannot be a URL")
             .with_object(&location.uri)
     };
-    let scheme = location
-        .uri
-        .split_once("://")
-        .map_or("file", |(scheme, _)| scheme);
+    let scheme = location.uri.split_once("://").map_or("file", |(scheme, _)| scheme);
     let mut url =
         Url::parse(&format!("{scheme}:///")).map_err(|cause| invalid().with_cause(cause))?;
     url.path_segments_mut()
@@ -174,14 +157,12 @@ pub(crate) fn storage_error(object: &str, error: object_store::Error) -> Error {
         Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
             ("the disk is full", "free some space, then try again")
         }
-        Some(io::ErrorKind::PermissionDenied) => (
-            "the storage may not be written",
-            "grant write access to the folder, then try again",
-        ),
-        Some(io::ErrorKind::ReadOnlyFilesystem) => (
-            "the storage is mounted read-only",
-            "mount it for writing, or choose another place",
-        ),
+        Some(io::ErrorKind::PermissionDenied) => {
+            ("the storage may not be written", "grant write access to the folder, then try again")
+        }
+        Some(io::ErrorKind::ReadOnlyFilesystem) => {
+            ("the storage is mounted read-only", "mount it for writing, or choose another place")
+        }
         _ => match &error {
             object_store::Error::PermissionDenied { .. } => (
                 "the storage refuses access",
@@ -244,26 +225,14 @@ mod tests {
     fn plain_paths_become_absolute_addresses() {
         for (given, uri, path) in [
             ("a.csv", "file:///work/dir/a.csv", "work/dir/a.csv"),
-            (
-                "./x/../a b.csv",
-                "file:///work/dir/a b.csv",
-                "work/dir/a b.csv",
-            ),
+            ("./x/../a b.csv", "file:///work/dir/a b.csv", "work/dir/a b.csv"),
             ("/data//a.csv", "file:///data/a.csv", "data/a.csv"),
             ("file:///data/a.csv", "file:///data/a.csv", "data/a.csv"),
-            (
-                "/data/50%20 #1?.csv",
-                "file:///data/50%20 #1?.csv",
-                "data/50%20 #1?.csv",
-            ),
+            ("/data/50%20 #1?.csv", "file:///data/50%20 #1?.csv", "data/50%20 #1?.csv"),
             ("memory://t/a.csv", "memory:///t/a.csv", "t/a.csv"),
         ] {
             let location = stores().resolve(given).unwrap();
-            assert_eq!(
-                (location.uri.as_str(), location.path.as_ref()),
-                (uri, path),
-                "{given}"
-            );
+            assert_eq!((location.uri.as_str(), location.path.as_ref()), (uri, path), "{given}");
             assert_eq!(stores().uri_of(uri, &location.path), uri);
         }
     }
@@ -288,13 +257,7 @@ mod tests {
 
     fn caused_by(kind: io::ErrorKind) -> Error {
         let source = Box::new(Wrapper(kind.into()));
-        storage_error(
-            "a/b",
-            object_store::Error::Generic {
-                store: "local",
-                source,
-            },
-        )
+        storage_error("a/b", object_store::Error::Generic { store: "local", source })
     }
 
     #[test]
@@ -308,9 +271,6 @@ mod tests {
         let read_only = caused_by(io::ErrorKind::ReadOnlyFilesystem);
         assert_eq!(read_only.message(), "the storage is mounted read-only");
         assert_ne!(full.advice(), denied.advice());
-        assert_eq!(
-            caused_by(io::ErrorKind::BrokenPipe).message(),
-            "the storage failed"
-        );
+        assert_eq!(caused_by(io::ErrorKind::BrokenPipe).message(), "the storage failed");
     }
 }

@@ -37,14 +37,8 @@ fn plain_types() -> [(&'static str, DataType); 12] {
         ("float32", DataType::Float32),
         ("float64", DataType::Float64),
         ("date", DataType::Date32),
-        (
-            "timestamp",
-            DataType::Timestamp(TimeUnit::Microsecond, None),
-        ),
-        (
-            "timestamptz",
-            DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))),
-        ),
+        ("timestamp", DataType::Timestamp(TimeUnit::Microsecond, None)),
+        ("timestamptz", DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC")))),
         ("string", DataType::Utf8),
         ("binary", DataType::Binary),
     ]
@@ -57,9 +51,8 @@ impl FromStr for ColumnType {
         if let Some((_, data_type)) = plain_types().into_iter().find(|(name, _)| *name == text) {
             return Ok(Self(data_type));
         }
-        if let Some(parameters) = text
-            .strip_prefix("decimal(")
-            .and_then(|rest| rest.strip_suffix(')'))
+        if let Some(parameters) =
+            text.strip_prefix("decimal(").and_then(|rest| rest.strip_suffix(')'))
         {
             return decimal(parameters).map(Self).ok_or_else(|| {
                 wrong(format!("{text:?} is not a decimal type")).with_advice(format!(
@@ -68,11 +61,8 @@ impl FromStr for ColumnType {
                 ))
             });
         }
-        let names: Vec<&str> = plain_types()
-            .map(|(name, _)| name)
-            .into_iter()
-            .chain(["decimal(p,s)"])
-            .collect();
+        let names: Vec<&str> =
+            plain_types().map(|(name, _)| name).into_iter().chain(["decimal(p,s)"]).collect();
         let error = wrong(format!("{text:?} is not a column type"));
         Err(match values::nearest(text, &names) {
             Some(nearest) => error.with_advice(format!("did you mean {nearest:?}?")),
@@ -93,10 +83,7 @@ impl fmt::Display for ColumnType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             DataType::Decimal128(precision, scale) => write!(f, "decimal({precision},{scale})"),
-            other => match plain_types()
-                .iter()
-                .find(|(_, data_type)| data_type == other)
-            {
+            other => match plain_types().iter().find(|(_, data_type)| data_type == other) {
                 Some((name, _)) => f.write_str(name),
                 None => write!(f, "{other}"),
             },
@@ -133,27 +120,11 @@ mod tests {
             refused("integer64"),
             "\"integer64\" is not a column type; did you mean \"int64\"?"
         );
-        assert_eq!(
-            refused("bool"),
-            "\"bool\" is not a column type; did you mean \"boolean\"?"
-        );
-        assert!(
-            refused("xyz").contains("the types are boolean, int8"),
-            "{}",
-            refused("xyz")
-        );
-        for text in [
-            "decimal(39,2)",
-            "decimal(0,0)",
-            "decimal(5,6)",
-            "decimal(5)",
-            "decimal(a,b)",
-        ] {
-            assert!(
-                refused(text).contains("is not a decimal type"),
-                "{}",
-                refused(text)
-            );
+        assert_eq!(refused("bool"), "\"bool\" is not a column type; did you mean \"boolean\"?");
+        assert!(refused("xyz").contains("the types are boolean, int8"), "{}", refused("xyz"));
+        for text in ["decimal(39,2)", "decimal(0,0)", "decimal(5,6)", "decimal(5)", "decimal(a,b)"]
+        {
+            assert!(refused(text).contains("is not a decimal type"), "{}", refused(text));
         }
     }
 }

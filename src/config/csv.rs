@@ -74,12 +74,7 @@ impl CsvOptions {
     /// # Errors
     /// [`crate::error::ErrorKind::Configuration`], naming the option.
     pub fn validate(&self) -> Result<()> {
-        let Self {
-            delimiter,
-            quote,
-            escape,
-            ..
-        } = *self;
+        let Self { delimiter, quote, escape, .. } = *self;
         if quote == Some(delimiter) || escape == Some(delimiter) {
             return Err(wrong("delimiter is the quote or the escape as well")
                 .with_advice("give each a byte of its own"));
@@ -107,16 +102,11 @@ fn parse_byte(text: &str) -> Result<u8> {
 }
 
 fn parse_byte_or_false(text: &str) -> Result<Option<u8>> {
-    if text == "false" {
-        Ok(None)
-    } else {
-        parse_byte(text).map(Some)
-    }
+    if text == "false" { Ok(None) } else { parse_byte(text).map(Some) }
 }
 
 fn parse_bool(text: &str) -> Result<bool> {
-    text.parse()
-        .map_err(|_| wrong(format!("{text:?} is neither true nor false")))
+    text.parse().map_err(|_| wrong(format!("{text:?} is neither true nor false")))
 }
 
 fn byte<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
@@ -156,46 +146,27 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_refused() {
-        let refused = |key: &str, value: &str| {
-            CsvOptions::default()
-                .set(key, value)
-                .unwrap_err()
-                .to_string()
-        };
+        let refused =
+            |key: &str, value: &str| CsvOptions::default().set(key, value).unwrap_err().to_string();
         assert_eq!(
             refused("delimeter", ";"),
             "unknown field \"delimeter\" in --csv; did you mean \"delimiter\"?"
         );
         assert!(refused("delimiter", ";;").starts_with("\";;\" is not a single byte"));
         assert!(refused("delimiter", "\n").contains("line end"));
-        assert_eq!(
-            refused("header", "yes"),
-            "\"yes\" is neither true nor false"
-        );
+        assert_eq!(refused("header", "yes"), "\"yes\" is neither true nor false");
     }
 
     #[test]
     fn options_that_contradict_each_other_are_refused() {
         let with = |pairs: &[(&str, &str)]| {
             let mut options = CsvOptions::default();
-            pairs
-                .iter()
-                .for_each(|(key, value)| options.set(key, value).unwrap());
-            options
-                .validate()
-                .map_err(|error| error.message().to_owned())
+            pairs.iter().for_each(|(key, value)| options.set(key, value).unwrap());
+            options.validate().map_err(|error| error.message().to_owned())
         };
         assert_eq!(with(&[("delimiter", "|"), ("escape", "\\")]), Ok(()));
-        assert!(
-            with(&[("delimiter", "\"")])
-                .unwrap_err()
-                .contains("as well")
-        );
+        assert!(with(&[("delimiter", "\"")]).unwrap_err().contains("as well"));
         assert!(with(&[("escape", "\"")]).unwrap_err().contains("as well"));
-        assert!(
-            with(&[("quote", "false"), ("escape", "\\")])
-                .unwrap_err()
-                .contains("no quote")
-        );
+        assert!(with(&[("quote", "false"), ("escape", "\\")]).unwrap_err().contains("no quote"));
     }
 }

@@ -41,13 +41,8 @@ impl Settings {
     /// # Errors
     /// [`crate::error::ErrorKind::Configuration`], with the line.
     pub fn parse(text: &str) -> Result<Self> {
-        let root = DeTable::parse(text).map_err(|error| {
-            at(
-                text,
-                error.span(),
-                wrong(error.message().replace('\n', ", ")),
-            )
-        })?;
+        let root = DeTable::parse(text)
+            .map_err(|error| at(text, error.span(), wrong(error.message().replace('\n', ", "))))?;
         let outline =
             Outline::of(root.get_ref()).map_err(|(span, error)| at(text, Some(span), error))?;
         let settings = Self::deserialize(toml::Deserializer::from(root)).map_err(|error| {
@@ -132,18 +127,13 @@ impl Outline {
 
     fn note(&mut self, field: &str, value: &Spanned<DeValue<'_>>, place: &str) {
         let separator = if place.is_empty() { "" } else { " in " };
-        self.fields
-            .push((value.span(), format!("{field}{separator}{place}")));
+        self.fields.push((value.span(), format!("{field}{separator}{place}")));
     }
 
     fn field_at(&self, byte: usize) -> Option<&str> {
         // The innermost was noted last.
         let holds = |(span, _): &&(Range<usize>, String)| span.contains(&byte);
-        self.fields
-            .iter()
-            .rev()
-            .find(holds)
-            .map(|(_, field)| field.as_str())
+        self.fields.iter().rev().find(holds).map(|(_, field)| field.as_str())
     }
 }
 
@@ -173,11 +163,7 @@ fn at(text: &str, span: Option<Range<usize>>, error: Error) -> Error {
         return error;
     };
     let line = 1 + before.iter().filter(|byte| **byte == b'\n').count() as u64;
-    error.with_position(Position {
-        line,
-        byte: before.len() as u64,
-        column: None,
-    })
+    error.with_position(Position { line, byte: before.len() as u64, column: None })
 }
 
 /// The names of a structure's fields, as serde knows them.
@@ -188,9 +174,7 @@ pub(super) fn fields_of<T: for<'de> Deserialize<'de>>() -> &'static [&'static st
         type Error = Introspected;
 
         fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Introspected> {
-            Err(Introspected::custom(
-                "only the names of fields are asked for",
-            ))
+            Err(Introspected::custom("only the names of fields are asked for"))
         }
 
         fn deserialize_struct<V: Visitor<'de>>(

@@ -44,9 +44,7 @@ impl fmt::Display for MemoryOrigin {
 /// # Errors
 /// [`crate::error::ErrorKind::Configuration`] for a variable that is not a size.
 pub fn memory_limit(flag: Option<u64>, settings: &Settings) -> Result<(u64, MemoryOrigin)> {
-    choose(flag, settings, environment, || {
-        control_group_bytes(Path::new("/"))
-    })
+    choose(flag, settings, environment, || control_group_bytes(Path::new("/")))
 }
 
 fn choose(
@@ -66,10 +64,7 @@ fn choose(
         return Ok((bytes, MemoryOrigin::Environment));
     }
     if let Some(text) = environment("AWS_LAMBDA_FUNCTION_MEMORY_SIZE") {
-        let bytes = text
-            .parse::<u64>()
-            .ok()
-            .and_then(|megabytes| megabytes.checked_mul(1 << 20));
+        let bytes = text.parse::<u64>().ok().and_then(|megabytes| megabytes.checked_mul(1 << 20));
         let bytes = bytes.ok_or_else(|| {
             wrong(format!("{text:?} is not a number of megabytes"))
                 .with_object("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
@@ -98,10 +93,7 @@ fn control_group_bytes(root: &Path) -> Option<u64> {
         };
         let (mount, file) = match controllers {
             "" => ("sys/fs/cgroup", "memory.max"),
-            _ if controllers
-                .split(',')
-                .any(|controller| controller == "memory") =>
-            {
+            _ if controllers.split(',').any(|controller| controller == "memory") => {
                 ("sys/fs/cgroup/memory", "memory.limit_in_bytes")
             }
             _ => continue,
@@ -123,10 +115,7 @@ mod tests {
 
     #[test]
     fn the_nearest_to_the_user_decides() {
-        let settings = Settings {
-            memory: Some(2),
-            ..Settings::default()
-        };
+        let settings = Settings { memory: Some(2), ..Settings::default() };
         let silent = Settings::default();
         let all = |name: &str| match name {
             "LAKEFEED_MEMORY" => Some("3MiB".to_owned()),
@@ -137,34 +126,13 @@ mod tests {
         let chosen = |flag, settings, environment: &dyn Fn(&str) -> Option<String>, group| {
             choose(flag, settings, environment, || group).unwrap()
         };
-        assert_eq!(
-            chosen(Some(1), &settings, &all, Some(5)),
-            (1, MemoryOrigin::Flag)
-        );
-        assert_eq!(
-            chosen(None, &settings, &all, Some(5)),
-            (2, MemoryOrigin::File)
-        );
-        assert_eq!(
-            chosen(None, &silent, &all, Some(5)),
-            (3 << 20, MemoryOrigin::Environment)
-        );
-        assert_eq!(
-            chosen(None, &silent, &lambda, Some(5)),
-            (4 << 20, MemoryOrigin::Function)
-        );
-        assert_eq!(
-            chosen(None, &silent, &none, Some(5)),
-            (5, MemoryOrigin::ControlGroup)
-        );
-        assert_eq!(
-            chosen(None, &silent, &none, Some(1 << 40)),
-            (512 << 20, MemoryOrigin::Default)
-        );
-        assert_eq!(
-            chosen(None, &silent, &none, None),
-            (512 << 20, MemoryOrigin::Default)
-        );
+        assert_eq!(chosen(Some(1), &settings, &all, Some(5)), (1, MemoryOrigin::Flag));
+        assert_eq!(chosen(None, &settings, &all, Some(5)), (2, MemoryOrigin::File));
+        assert_eq!(chosen(None, &silent, &all, Some(5)), (3 << 20, MemoryOrigin::Environment));
+        assert_eq!(chosen(None, &silent, &lambda, Some(5)), (4 << 20, MemoryOrigin::Function));
+        assert_eq!(chosen(None, &silent, &none, Some(5)), (5, MemoryOrigin::ControlGroup));
+        assert_eq!(chosen(None, &silent, &none, Some(1 << 40)), (512 << 20, MemoryOrigin::Default));
+        assert_eq!(chosen(None, &silent, &none, None), (512 << 20, MemoryOrigin::Default));
     }
 
     #[test]
@@ -172,10 +140,7 @@ mod tests {
         for name in ["LAKEFEED_MEMORY", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] {
             let environment = |asked: &str| (asked == name).then(|| "plenty".to_owned());
             let error = choose(None, &Settings::default(), environment, || None).unwrap_err();
-            assert_eq!(
-                (error.kind(), error.object()),
-                (ErrorKind::Configuration, Some(name))
-            );
+            assert_eq!((error.kind(), error.object()), (ErrorKind::Configuration, Some(name)));
         }
     }
 
@@ -188,27 +153,15 @@ mod tests {
             std::fs::write(path, text).unwrap();
         };
         assert_eq!(control_group_bytes(root.path()), None);
-        write(
-            "proc/self/cgroup",
-            "1:cpu,memory:/docker/abc\n0::/slice/task\n",
-        );
+        write("proc/self/cgroup", "1:cpu,memory:/docker/abc\n0::/slice/task\n");
         assert_eq!(control_group_bytes(root.path()), None);
-        write(
-            "sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "9223372036854771712\n",
-        );
+        write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
         write("sys/fs/cgroup/slice/task/memory.max", "max\n");
-        assert_eq!(
-            control_group_bytes(root.path()),
-            Some(9_223_372_036_854_771_712)
-        );
+        assert_eq!(control_group_bytes(root.path()), Some(9_223_372_036_854_771_712));
         write("sys/fs/cgroup/slice/memory.max", "300\n");
         write("sys/fs/cgroup/slice/task/memory.max", "400\n");
         assert_eq!(control_group_bytes(root.path()), Some(300));
-        write(
-            "sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes",
-            "200\n",
-        );
+        write("sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes", "200\n");
         assert_eq!(control_group_bytes(root.path()), Some(200));
     }
 }

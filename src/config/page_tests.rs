@@ -16,10 +16,7 @@ struct Described {
 /// The fields of one section of the page, in its order.
 fn described(section: &str) -> Vec<Described> {
     let sections = PAGE.split("\n## ");
-    let section = sections
-        .filter_map(|text| text.strip_prefix(section))
-        .next()
-        .unwrap();
+    let section = sections.filter_map(|text| text.strip_prefix(section)).next().unwrap();
     let described = |text: &'static str| {
         let (name, text) = text.split_once("`\n").unwrap();
         let after = |mark: &str| text.split_once(mark).map(|(_, rest)| rest);
@@ -38,21 +35,10 @@ fn described(section: &str) -> Vec<Described> {
 /// A feed with these lines, and with what is required where they don't say it.
 fn feed(lines: &str) -> Feed {
     let has = |name: &str| lines.lines().any(|line| line.starts_with(name));
-    let source = if has("source =") {
-        ""
-    } else {
-        "source = 'in'\n"
-    };
-    let table = if has("table =") {
-        ""
-    } else {
-        "table = 'out'\n"
-    };
+    let source = if has("source =") { "" } else { "source = 'in'\n" };
+    let table = if has("table =") { "" } else { "table = 'out'\n" };
     let text = format!("[[feed]]\n{source}{table}{lines}");
-    Settings::parse(&text)
-        .unwrap_or_else(|error| panic!("{text}\n{error}"))
-        .feeds
-        .remove(0)
+    Settings::parse(&text).unwrap_or_else(|error| panic!("{text}\n{error}")).feeds.remove(0)
 }
 
 fn option(line: &str) -> Feed {
@@ -74,13 +60,7 @@ fn the_page_has_every_field_and_no_other() {
 fn every_default_is_the_codes() {
     let parsers: [(_, fn(&str) -> Feed); 2] = [("`[[feed]]`", feed), ("`[feed.csv]`", option)];
     for (section, parse) in parsers {
-        for Described {
-            name,
-            default,
-            required,
-            ..
-        } in described(section)
-        {
+        for Described { name, default, required, .. } in described(section) {
             assert_ne!(default.is_some(), required, "{name}");
             if let Some(default) = default {
                 assert_eq!(parse(&format!("{name} = {default}\n")), feed(""), "{name}");
@@ -95,29 +75,20 @@ fn every_default_is_the_codes() {
 
 #[test]
 fn what_is_required_is_refused_when_it_is_left_out() {
-    let required: Vec<_> = described("`[[feed]]`")
-        .into_iter()
-        .filter(|field| field.required)
-        .collect();
+    let required: Vec<_> =
+        described("`[[feed]]`").into_iter().filter(|field| field.required).collect();
     assert_eq!(required.len(), 2);
     for Described { name, .. } in required {
         let other = if name == "source" { "table" } else { "source" };
         let error = Settings::parse(&format!("[[feed]]\n{other} = 'x'\n")).unwrap_err();
-        assert!(
-            error.message().contains(&format!("{name} is missing")),
-            "{error}"
-        );
+        assert!(error.message().contains(&format!("{name} is missing")), "{error}");
     }
 }
 
 #[test]
 fn every_example_parses_and_says_something_of_its_field() {
     for Described { name, example, .. } in described("The file") {
-        assert_ne!(
-            Settings::parse(example).unwrap(),
-            Settings::default(),
-            "{name}"
-        );
+        assert_ne!(Settings::parse(example).unwrap(), Settings::default(), "{name}");
     }
     for Described { name, example, .. } in described("`[[feed]]`") {
         assert!(example.contains(name), "{name}");
@@ -131,13 +102,7 @@ fn every_example_parses_and_says_something_of_its_field() {
 
 #[test]
 fn the_example_at_the_top_is_read() {
-    let example = PAGE
-        .split("```toml\n")
-        .nth(1)
-        .unwrap()
-        .split("```")
-        .next()
-        .unwrap();
+    let example = PAGE.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     let settings = Settings::parse(example).unwrap();
     assert_eq!(settings.feed("orders").unwrap().csv.delimiter, b';');
 }

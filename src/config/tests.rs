@@ -51,13 +51,7 @@ fn a_feed_that_is_not_there_is_named_with_the_nearest() {
         settings.feed("order").unwrap_err().to_string(),
         "there is no feed \"order\"; did you mean \"orders\"?"
     );
-    assert!(
-        settings
-            .feed("xyz")
-            .unwrap_err()
-            .to_string()
-            .ends_with("the feeds are orders")
-    );
+    assert!(settings.feed("xyz").unwrap_err().to_string().ends_with("the feeds are orders"));
 }
 
 #[test]
@@ -93,24 +87,12 @@ fn a_wrong_value_is_refused_with_its_field_and_line() {
             "on_changed = \"never\"",
             "unknown variant `never`, expected one of `skip`, `append`, `fail`",
         ),
-        (
-            "format = \"hudi\"",
-            "format in [[feed]] \"orders\": unknown variant `hudi`",
-        ),
-        (
-            "target_file_bytes = \"128 apples\"",
-            "\"128 apples\" is not a size",
-        ),
+        ("format = \"hudi\"", "format in [[feed]] \"orders\": unknown variant `hudi`"),
+        ("target_file_bytes = \"128 apples\"", "\"128 apples\" is not a size"),
         ("target_file_bytes = -1", "-1 is not a size"),
         ("target_file_bytes = true", "expected a size such as"),
-        (
-            "source_file_column = true",
-            "expected a string, or false for none",
-        ),
-        (
-            "partition_by = \"day\"",
-            "partition_by in [[feed]] \"orders\": invalid type",
-        ),
+        ("source_file_column = true", "expected a string, or false for none"),
+        ("partition_by = \"day\"", "partition_by in [[feed]] \"orders\": invalid type"),
         (
             "columns = { price = \"money\" }",
             "price in [feed.columns] of \"orders\": \"money\" is not",
@@ -119,18 +101,11 @@ fn a_wrong_value_is_refused_with_its_field_and_line() {
             "csv = { quote = \"''\" }",
             "quote in [feed.csv] of \"orders\": \"''\" is not a single byte",
         ),
-        (
-            "csv = { header = 1 }",
-            "header in [feed.csv] of \"orders\": invalid type",
-        ),
+        ("csv = { header = 1 }", "header in [feed.csv] of \"orders\": invalid type"),
     ] {
         let error = refused(&format!("{ROUTE}{line}\n"));
         assert!(error.to_string().contains(expected), "{line}: {error}");
-        assert_eq!(
-            error.position().map(|position| position.line),
-            Some(5),
-            "{line}: {error}"
-        );
+        assert_eq!(error.position().map(|position| position.line), Some(5), "{line}: {error}");
         assert!(error.advice().is_some(), "{line}: {error}");
     }
 }
@@ -138,10 +113,7 @@ fn a_wrong_value_is_refused_with_its_field_and_line() {
 #[test]
 fn what_is_not_toml_is_refused_with_its_line() {
     let error = refused("memory = 1\nfeed = [[\n");
-    assert!(
-        error.position().is_some_and(|position| position.line >= 2),
-        "{error}"
-    );
+    assert!(error.position().is_some_and(|position| position.line >= 2), "{error}");
 }
 
 #[test]
@@ -152,18 +124,9 @@ fn a_feed_that_cannot_work_is_refused_with_its_line() {
         ("table = \"\"", "table is missing"),
         ("ledger = \"a/b\"", "\"a/b\" cannot be the name of a ledger"),
         ("ledger = \"\"", "\"\" cannot be the name of a ledger"),
-        (
-            "partition_by = [\"a\", \"a\"]",
-            "partition_by names \"a\" twice",
-        ),
-        (
-            "partition_by = [\"\"]",
-            "a column in partition_by has no name",
-        ),
-        (
-            "partition_by = [\"_source_file\"]",
-            "partition_by names the source file column",
-        ),
+        ("partition_by = [\"a\", \"a\"]", "partition_by names \"a\" twice"),
+        ("partition_by = [\"\"]", "a column in partition_by has no name"),
+        ("partition_by = [\"_source_file\"]", "partition_by names the source file column"),
         ("commit_attempts_max = 0", "commit_attempts_max is 0"),
         ("csv = { delimiter = '\"' }", "delimiter is the quote"),
         ("name = \"default\"", "there is a feed of that name already"),
@@ -177,11 +140,7 @@ fn a_feed_that_cannot_work_is_refused_with_its_line() {
         let first = "[[feed]]\nsource = \"in\"\ntable = \"out\"\n";
         let error = refused(&format!("{first}[[feed]]\n{rest}{line}\n"));
         assert!(error.message().contains(expected), "{line}: {error}");
-        assert_eq!(
-            error.position().map(|position| position.line),
-            Some(4),
-            "{line}: {error}"
-        );
+        assert_eq!(error.position().map(|position| position.line), Some(4), "{line}: {error}");
     }
 }
 
@@ -213,17 +172,9 @@ fn sizes() {
     ] {
         assert_eq!(parse_size(text).unwrap(), bytes, "{text}");
     }
-    for text in [
-        "",
-        "MB",
-        "1.5",
-        "1..5MB",
-        "-1",
-        "5 apples",
-        "512M",
-        "18446744073709551615KB",
-        "1e9",
-    ] {
+    for text in
+        ["", "MB", "1.5", "1..5MB", "-1", "5 apples", "512M", "18446744073709551615KB", "1e9"]
+    {
         parse_size(text).unwrap_err();
     }
 }

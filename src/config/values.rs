@@ -32,19 +32,11 @@ pub fn parse_size(text: &str) -> Result<u64> {
         wrong(format!("{text:?} is not a size"))
             .with_advice("write bytes, or a number and B, KB, MB, GB, TB, KiB, MiB, GiB or TiB")
     };
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = (&text[..end], text[end..].trim());
     let scale = match unit {
         "" => 1,
-        _ => {
-            UNITS
-                .iter()
-                .find(|(name, _)| name.eq_ignore_ascii_case(unit))
-                .ok_or_else(refuse)?
-                .1
-        }
+        _ => UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).ok_or_else(refuse)?.1,
     };
     if number.contains('.') {
         let bytes = number.parse::<f64>().map_err(|_| refuse())? * scale as f64;
@@ -55,23 +47,14 @@ pub fn parse_size(text: &str) -> Result<u64> {
             Ok(bytes as u64)
         };
     }
-    number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(scale))
-        .ok_or_else(refuse)
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(scale)).ok_or_else(refuse)
 }
 
 /// Of `known`, the name that `name` was probably meant to be.
 pub(super) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     known
         .iter()
-        .map(|candidate| {
-            (
-                strsim::normalized_damerau_levenshtein(name, candidate),
-                *candidate,
-            )
-        })
+        .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), *candidate))
         .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
@@ -83,9 +66,7 @@ where
     D: Deserializer<'de>,
     T: FromStr<Err = crate::error::Error>,
 {
-    String::deserialize(deserializer)?
-        .parse()
-        .map_err(D::Error::custom)
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
 }
 
 /// A whole number of bytes, or text for [`parse_size`].

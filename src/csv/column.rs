@@ -34,9 +34,7 @@ pub(super) struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// The field at `position` of each row, with its quotes. A rejected row's are empty.
     fn fields(self, position: usize) -> impl Iterator<Item = &'a [u8]> {
-        self.bounds
-            .chunks_exact(self.stride)
-            .map(move |row| self.field_of(row, position))
+        self.bounds.chunks_exact(self.stride).map(move |row| self.field_of(row, position))
     }
 
     /// The field at `position` of `row`.
@@ -54,21 +52,12 @@ impl<'a> Rows<'a> {
     /// The range of `row` in the buffer, without its line end.
     pub(super) fn range(&self, row: usize) -> (usize, usize) {
         let row = &self.bounds[row * self.stride..][..self.stride];
-        (
-            row[0].wrapping_add(1) as usize,
-            row[self.stride - 1] as usize,
-        )
+        (row[0].wrapping_add(1) as usize, row[self.stride - 1] as usize)
     }
 
     fn fault(&self, row: usize, column: &Field, reason: String) -> Fault {
         let (start, end) = self.range(row);
-        Fault {
-            reason,
-            column: Some(column.name().clone()),
-            start,
-            end,
-            line_of: start,
-        }
+        Fault { reason, column: Some(column.name().clone()), start, end, line_of: start }
     }
 }
 
@@ -151,11 +140,7 @@ impl Judge {
     fn null(&self, rows: Rows<'_>, row: usize, faults: &mut Faults) {
         if !self.field.is_nullable() {
             faults.add(row, || {
-                rows.fault(
-                    row,
-                    &self.field,
-                    "null in a column that must not be null".to_owned(),
-                )
+                rows.fault(row, &self.field, "null in a column that must not be null".to_owned())
             });
         }
     }
@@ -195,10 +180,7 @@ fn primitive<T: ArrowPrimitiveType>(
     type_name: &str,
     parse: impl Fn(&[u8]) -> Option<T::Native> + Send + 'static,
 ) -> Box<dyn Column> {
-    let judge = Judge {
-        field,
-        type_name: type_name.to_owned(),
-    };
+    let judge = Judge { field, type_name: type_name.to_owned() };
     Box::new(Primitive::<T, _> {
         judge,
         parse,
@@ -214,11 +196,7 @@ where
 {
     fn parse(&mut self, rows: Rows<'_>, position: usize, faults: &mut Faults) {
         for (row, field) in rows.fields(position).enumerate() {
-            let plain = if rows.reader.is_null(field) {
-                None
-            } else {
-                (self.parse)(field)
-            };
+            let plain = if rows.reader.is_null(field) { None } else { (self.parse)(field) };
             let value = plain.or_else(|| self.judge.read(rows, row, field, &self.parse, faults));
             self.validity.append(value.is_some());
             self.values.push(value.unwrap_or_default());
@@ -230,9 +208,7 @@ where
         let next = Vec::with_capacity(self.values.len());
         let values = ScalarBuffer::from(std::mem::replace(&mut self.values, next));
         let array = PrimitiveArray::<T>::try_new(values, self.validity.finish())?;
-        Ok(Arc::new(
-            array.with_data_type(self.judge.field.data_type().clone()),
-        ))
+        Ok(Arc::new(array.with_data_type(self.judge.field.data_type().clone())))
     }
 }
 
@@ -245,10 +221,7 @@ struct Booleans {
 impl Booleans {
     fn new(field: Field) -> Self {
         Self {
-            judge: Judge {
-                field,
-                type_name: "a boolean".to_owned(),
-            },
+            judge: Judge { field, type_name: "a boolean".to_owned() },
             values: BooleanBufferBuilder::new(0),
             validity: NullBufferBuilder::new(0),
         }
@@ -265,10 +238,7 @@ impl Column for Booleans {
     }
 
     fn finish(&mut self, _: usize) -> Result<ArrayRef, ArrowError> {
-        Ok(Arc::new(BooleanArray::new(
-            self.values.finish(),
-            self.validity.finish(),
-        )))
+        Ok(Arc::new(BooleanArray::new(self.values.finish(), self.validity.finish())))
     }
 }
 
@@ -283,10 +253,7 @@ struct Texts {
 impl Texts {
     fn new(field: Field) -> Self {
         Self {
-            judge: Judge {
-                field,
-                type_name: "text".to_owned(),
-            },
+            judge: Judge { field, type_name: "text".to_owned() },
             bytes: Vec::new(),
             offsets: vec![0],
             validity: NullBufferBuilder::new(0),

@@ -17,9 +17,8 @@ const U64_DIGITS: usize = 19;
 const F64_DIGITS: usize = 15;
 
 /// The powers of ten that are exact in a `f64`, as far as [`F64_DIGITS`] can need them.
-const F64_POWERS: [f64; F64_DIGITS + 1] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-];
+const F64_POWERS: [f64; F64_DIGITS + 1] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
 /// `text` without the spaces around it.
 pub(super) fn trimmed(mut text: &[u8]) -> &[u8] {
@@ -59,11 +58,7 @@ pub(super) fn signed<T: TryFrom<i64>>(text: &[u8]) -> Option<T> {
 pub(super) fn unsigned<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
     let (negative, rest) = sign(text);
     let magnitude = digits(rest)?;
-    if negative && magnitude != 0 {
-        None
-    } else {
-        T::try_from(magnitude).ok()
-    }
+    if negative && magnitude != 0 { None } else { T::try_from(magnitude).ok() }
 }
 
 /// The nearest `f64`: decimal, with or without an exponent, or `inf`, `infinity`, `nan`.
@@ -132,9 +127,7 @@ pub(super) fn timestamp(text: &[u8]) -> Option<(i64, bool)> {
     let (day, rest) = text.split_at_checked(10)?;
     let midnight = i64::from(date(day)?) * 86_400;
     let Some((b'T' | b' ', rest)) = rest.split_first() else {
-        return rest
-            .is_empty()
-            .then_some((midnight * MICROS_PER_SECOND, false));
+        return rest.is_empty().then_some((midnight * MICROS_PER_SECOND, false));
     };
     let (hour, rest) = two_digits_of(rest, 0..=23)?;
     let (minute, mut rest) = two_digits_of(rest.strip_prefix(b":")?, 0..=59)?;
@@ -145,11 +138,7 @@ pub(super) fn timestamp(text: &[u8]) -> Option<(i64, bool)> {
             (micros, rest) = microseconds(fraction)?;
         }
     }
-    let (offset, zoned) = if rest.is_empty() {
-        (0, false)
-    } else {
-        (offset_seconds(rest)?, true)
-    };
+    let (offset, zoned) = if rest.is_empty() { (0, false) } else { (offset_seconds(rest)?, true) };
     let seconds = midnight + i64::from(hour * 3600 + minute * 60 + second - offset);
     Some((seconds * MICROS_PER_SECOND + micros, zoned))
 }
@@ -208,9 +197,7 @@ fn short_decimal(text: &[u8]) -> Option<(u64, usize)> {
     }
     let digits = text.len() - usize::from(point.is_some());
     let places = point.map_or(0, |point| text.len() - point - 1);
-    (1..=F64_DIGITS)
-        .contains(&digits)
-        .then_some((mantissa, places))
+    (1..=F64_DIGITS).contains(&digits).then_some((mantissa, places))
 }
 
 /// As [`short_decimal`], for any number of digits; zeros beyond `scale` are left out.
@@ -227,14 +214,11 @@ fn long_decimal(text: &[u8], scale: usize) -> Option<(i128, usize)> {
     if excess.iter().any(|byte| *byte != b'0') {
         return None;
     }
-    let mantissa = whole
-        .iter()
-        .chain(fraction)
-        .try_fold(0_i128, |value, byte| {
-            let digit = byte.wrapping_sub(b'0');
-            let digit = (digit <= 9).then_some(i128::from(digit))?;
-            value.checked_mul(10)?.checked_add(digit)
-        })?;
+    let mantissa = whole.iter().chain(fraction).try_fold(0_i128, |value, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        let digit = (digit <= 9).then_some(i128::from(digit))?;
+        value.checked_mul(10)?.checked_add(digit)
+    })?;
     Some((mantissa, fraction.len()))
 }
 
@@ -258,10 +242,7 @@ fn microseconds(text: &[u8]) -> Option<(i64, &[u8])> {
         return None;
     }
     let digits = significant.iter().chain(std::iter::repeat(&b'0')).take(6);
-    Some((
-        digits.fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0')),
-        rest,
-    ))
+    Some((digits.fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0')), rest))
 }
 
 /// How far `Z`, `±HH` or `±HH:MM` is ahead of UTC.
@@ -275,11 +256,7 @@ fn offset_seconds(text: &[u8]) -> Option<i32> {
     let (hours, rest) = two_digits_of(rest, 0..=23)?;
     let minutes = match rest {
         [] => 0,
-        [b':', rest @ ..] => {
-            two_digits_of(rest, 0..=59)
-                .filter(|(_, rest)| rest.is_empty())?
-                .0
-        }
+        [b':', rest @ ..] => two_digits_of(rest, 0..=59).filter(|(_, rest)| rest.is_empty())?.0,
         _ => return None,
     };
     Some(direction * (hours * 3600 + minutes * 60))
@@ -298,11 +275,7 @@ fn month_days(year: i32, month: i32) -> i32 {
 /// The year is taken to begin in March, so that the leap day is its last.
 #[inline]
 fn days_since_epoch(year: i32, month: i32, day: i32) -> i32 {
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let century = year / 100;
     365 * year + year / 4 - century + century / 4 + (153 * month + 2) / 5 + day - 1 - EPOCH_DAYS
 }
@@ -352,17 +325,11 @@ mod tests {
             "0.30000000000000004",
         ] {
             let expected: f64 = text.parse().unwrap();
-            assert_eq!(
-                float64(text.as_bytes()).unwrap().to_bits(),
-                expected.to_bits(),
-                "{text}"
-            );
+            assert_eq!(float64(text.as_bytes()).unwrap().to_bits(), expected.to_bits(), "{text}");
         }
         assert!(float64(b"nAn").unwrap().is_nan());
         assert_eq!(float32(b"16777217"), Some(16_777_216.0));
-        for bad in [
-            "", ".", "-", "1..2", "1.2.3", "1e", "1f", "0x1p3", " 1", "\u{FF11}",
-        ] {
+        for bad in ["", ".", "-", "1..2", "1.2.3", "1e", "1f", "0x1p3", " 1", "\u{FF11}"] {
             assert_eq!(float64(bad.as_bytes()), None, "{bad}");
             assert_eq!(float32(bad.as_bytes()), None, "{bad}");
         }
@@ -375,14 +342,8 @@ mod tests {
         assert_eq!(money("-1"), Some(-100));
         assert_eq!(money("+.5"), Some(50));
         assert_eq!(money("7."), Some(700));
-        assert_eq!(
-            money("999.9900000000000000000000000000000000000000000"),
-            Some(99999)
-        );
-        assert_eq!(
-            money("0000000000000000000000000000000000000000000001.1"),
-            Some(110)
-        );
+        assert_eq!(money("999.9900000000000000000000000000000000000000000"), Some(99999));
+        assert_eq!(money("0000000000000000000000000000000000000000000001.1"), Some(110));
         for bad in [
             "",
             ".",
@@ -473,10 +434,7 @@ mod tests {
             ["False", "F", "no", "N", "0"].map(|word| boolean(word.as_bytes())),
             [Some(false); 5]
         );
-        assert_eq!(
-            ["", "tr", "10", "on"].map(|word| boolean(word.as_bytes())),
-            [None; 4]
-        );
+        assert_eq!(["", "tr", "10", "on"].map(|word| boolean(word.as_bytes())), [None; 4]);
         assert_eq!(trimmed(b"  a b "), b"a b");
         assert_eq!(trimmed(b"   "), b"");
     }

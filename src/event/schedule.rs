@@ -18,7 +18,9 @@ pub fn parse(event: &Value) -> Result<Option<Request>> {
             Some(Value::String(feed)) => Ok(Some(Request::Sweep(feed.clone()))),
             Some(Value::Bool(true)) => Ok(Some(Request::SweepAll)),
             _ => Err(Error::new(ErrorKind::Configuration, "the event does not say what to sweep")
-                .with_advice("write {\"lakefeed\": {\"sweep\": \"FEED\"}}, or true for every feed")),
+                .with_advice(
+                    "write {\"lakefeed\": {\"sweep\": \"FEED\"}}, or true for every feed",
+                )),
         };
     }
     let is_schedule = event["detail-type"] == "Scheduled Event" && event["source"] == "aws.events";

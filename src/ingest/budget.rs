@@ -51,17 +51,11 @@ impl Limits {
             .with_cause(cause)
             .with_advice("give it more with --memory, or lower stage_bytes_max")
         };
-        let reservation =
-            budget.try_reserve("the decoder", before_writing).map_err(over_budget)?;
+        let reservation = budget.try_reserve("the decoder", before_writing).map_err(over_budget)?;
         let writer = WriterLimits::within(budget.available_bytes(), layout.schema.fields().len())
             .map_err(over_budget)?;
         let writer = WriterLimits { file_bytes_target: feed.target_file_bytes, ..writer };
-        Ok(Self {
-            stage_bytes_max: feed.stage_bytes_max,
-            decode,
-            writer,
-            reservation,
-        })
+        Ok(Self { stage_bytes_max: feed.stage_bytes_max, decode, writer, reservation })
     }
 
     /// What is held for reading, staging and decoding.

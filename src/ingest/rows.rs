@@ -47,7 +47,10 @@ pub(super) struct Facts {
 
 /// An object that was to be decoded wholly.
 pub(super) enum Staged {
-    Whole { batches: Vec<RecordBatch>, facts: Facts },
+    Whole {
+        batches: Vec<RecordBatch>,
+        facts: Facts,
+    },
     /// It holds nothing, not even a header.
     Empty,
     /// Its rows take more memory than small objects may.
@@ -164,7 +167,10 @@ impl<'a> Rows<'a> {
             if self.buffer.len() > self.limits.decode.row_bytes_max {
                 return Err(Error::new(
                     ErrorKind::SourceInvalid,
-                    format!("its first line is longer than {} bytes", self.limits.decode.row_bytes_max),
+                    format!(
+                        "its first line is longer than {} bytes",
+                        self.limits.decode.row_bytes_max
+                    ),
                 )
                 .with_advice("check that this is a CSV file, and its quote character"));
             }

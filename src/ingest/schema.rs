@@ -37,9 +37,8 @@ pub(super) async fn infer(feed: &Feed, tasks: Vec<Task>) -> Inferred {
             continue;
         }
         let sample = sample(&task, share.max(1)).await;
-        let observed = sample.and_then(|(bytes, whole)| {
-            inference.observe(Sample { bytes: &bytes, whole })
-        });
+        let observed =
+            sample.and_then(|(bytes, whole)| inference.observe(Sample { bytes: &bytes, whole }));
         match observed {
             Ok(()) => inferred.tasks.push(task),
             Err(error) => {
@@ -93,8 +92,10 @@ fn define(feed: &Feed, inferred: &Schema) -> Result<TableDefinition> {
         fields.push(Field::new(name, data_type, true));
     }
     if let Some(unknown) = overrides.into_iter().next() {
-        return Err(configuration(format!("[feed.columns] names {unknown:?}, and no object has it"))
-            .with_advice("use a name from the objects' header"));
+        return Err(configuration(format!(
+            "[feed.columns] names {unknown:?}, and no object has it"
+        ))
+        .with_advice("use a name from the objects' header"));
     }
     if let Some(name) = &feed.source_file_column {
         if !names.insert(name.to_lowercase()) {
@@ -105,8 +106,10 @@ fn define(feed: &Feed, inferred: &Schema) -> Result<TableDefinition> {
     }
     for column in &feed.partition_by {
         if !fields.iter().any(|field| field.name() == column) {
-            return Err(configuration(format!("partition_by names {column:?}, and no object has it"))
-                .with_advice("use a name from the objects' header"));
+            return Err(configuration(format!(
+                "partition_by names {column:?}, and no object has it"
+            ))
+            .with_advice("use a name from the objects' header"));
         }
     }
     Ok(TableDefinition {

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use futures::stream::{self, StreamExt};
 
+use super::Run;
 use super::schema;
 use super::task::{Candidate, Task};
-use super::Run;
 use crate::commit::{Pin, PlannedSource};
 use crate::config::{Feed, OnChanged};
 use crate::error::{Error, ErrorKind, Result};
@@ -69,7 +69,9 @@ impl Run<'_> {
             .buffered(HEADS_IN_FLIGHT_MAX);
         while let Some((mut candidate, head)) = looked.next().await {
             let judged = match head {
-                Ok(object) => judge(self.feed, &ledger, &candidate, &object).await.map(|v| (object, v)),
+                Ok(object) => {
+                    judge(self.feed, &ledger, &candidate, &object).await.map(|v| (object, v))
+                }
                 Err(error) => Err(error),
             };
             match judged {
@@ -129,7 +131,9 @@ impl Run<'_> {
             }
             None => {
                 for task in inferred.tasks {
-                    self.finish(task.skipped("there is no table, and no row to infer its columns from"));
+                    self.finish(
+                        task.skipped("there is no table, and no row to infer its columns from"),
+                    );
                 }
             }
         }

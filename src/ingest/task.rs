@@ -100,13 +100,7 @@ pub(super) struct Task {
 
 impl Task {
     pub fn new(candidate: Candidate, object: SourceObject, entries_before: usize) -> Self {
-        Self {
-            candidate,
-            object,
-            entries_before,
-            began: Duration::ZERO,
-            usage: Usage::default(),
-        }
+        Self { candidate, object, entries_before, began: Duration::ZERO, usage: Usage::default() }
     }
 
     /// Starts its clock.

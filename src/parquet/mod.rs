@@ -101,12 +101,7 @@ impl WriterLimits {
         let row_group_memory = budget.saturating_sub(fixed_bytes) / 9 * 8;
         let row_group_memory_min = ROW_GROUP_MEMORY_BYTES_MIN + 2 * columns * COLUMN_BYTES;
         if row_group_memory < row_group_memory_min {
-            return Err(over_budget(
-                budget_bytes,
-                columns,
-                fixed_bytes,
-                row_group_memory_min,
-            ));
+            return Err(over_budget(budget_bytes, columns, fixed_bytes, row_group_memory_min));
         }
         let codecs_bytes = columns * CODEC_BYTES;
         let row_group_memory_bytes_max =
@@ -135,11 +130,7 @@ impl WriterLimits {
             open_files_bytes_max,
             page_bytes_max: (row_group_memory_bytes_max / 16).clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX),
             page_rows_max: PAGE_ROWS_MAX,
-            dictionary_bytes_max: if with_dictionaries {
-                DICTIONARY_BYTES_MAX
-            } else {
-                0
-            },
+            dictionary_bytes_max: if with_dictionaries { DICTIONARY_BYTES_MAX } else { 0 },
         })
     }
 
@@ -166,21 +157,14 @@ impl WriterLimits {
 
     /// What the compressors take of an open row group with `rows` rows that itself takes `bytes`.
     fn codecs_bytes(&self, column_count: usize, rows: usize, bytes: usize) -> usize {
-        let columns_with_a_page = if rows >= self.page_rows_max {
-            column_count
-        } else {
-            bytes / self.page_bytes_max
-        };
+        let columns_with_a_page =
+            if rows >= self.page_rows_max { column_count } else { bytes / self.page_bytes_max };
         columns_with_a_page.min(column_count) * CODEC_BYTES
     }
 }
 
 fn column_bytes(with_dictionaries: bool) -> usize {
-    if with_dictionaries {
-        DICTIONARY_COLUMN_BYTES
-    } else {
-        COLUMN_BYTES
-    }
+    if with_dictionaries { DICTIONARY_COLUMN_BYTES } else { COLUMN_BYTES }
 }
 
 fn over_budget(budget_bytes: u64, columns: usize, fixed_bytes: usize, row_group: usize) -> Error {

@@ -53,14 +53,9 @@ impl Partitioner {
                 ));
             }
         }
-        let fields = columns
-            .iter()
-            .map(|&column| layout.schema.field(column).data_type());
+        let fields = columns.iter().map(|&column| layout.schema.field(column).data_type());
         let keys = RowConverter::new(fields.cloned().map(SortField::new).collect());
-        Ok(Self {
-            columns,
-            keys: keys.map_err(defect)?,
-        })
+        Ok(Self { columns, keys: keys.map_err(defect)? })
     }
 
     /// Splits `stored`, the stored columns of `batch`, keeping the order of rows within each
@@ -80,11 +75,8 @@ impl Partitioner {
                 rows: stored,
             }]);
         }
-        let columns: Vec<_> = self
-            .columns
-            .iter()
-            .map(|&column| batch.column(column).clone())
-            .collect();
+        let columns: Vec<_> =
+            self.columns.iter().map(|&column| batch.column(column).clone()).collect();
         let keys = self.keys.convert_columns(&columns).map_err(defect)?;
         let (order, sorted) = sort(&keys, stored)?;
         let mut split = Vec::new();
@@ -93,10 +85,7 @@ impl Partitioner {
             let first = same[0] as usize;
             split.push(PartitionRows {
                 key: keys.row(first).as_ref().into(),
-                values: columns
-                    .iter()
-                    .map(|column| value_at(column, first))
-                    .collect(),
+                values: columns.iter().map(|column| value_at(column, first)).collect(),
                 rows: sorted.slice(start, same.len()),
             });
             start += same.len();
@@ -120,11 +109,7 @@ fn sort(keys: &Rows, batch: RecordBatch) -> Result<(Vec<u32>, RecordBatch)> {
 }
 
 fn defect(error: ArrowError) -> Error {
-    Error::new(
-        ErrorKind::Internal,
-        "a batch could not be split by partition",
-    )
-    .with_cause(error)
+    Error::new(ErrorKind::Internal, "a batch could not be split by partition").with_cause(error)
 }
 
 fn is_supported(data_type: &DataType) -> bool {
@@ -155,23 +140,19 @@ pub(super) fn value_at(column: &dyn Array, row: usize) -> Option<Value> {
         DataType::Int16 => integer(column.as_primitive::<Int16Type>().value(row).into()),
         DataType::Int32 => integer(column.as_primitive::<Int32Type>().value(row).into()),
         DataType::Int64 => integer(column.as_primitive::<Int64Type>().value(row)),
-        DataType::Float32 => Some(Value::Float(
-            column.as_primitive::<Float32Type>().value(row).into(),
-        )),
-        DataType::Float64 => Some(Value::Float(
-            column.as_primitive::<Float64Type>().value(row),
-        )),
+        DataType::Float32 => {
+            Some(Value::Float(column.as_primitive::<Float32Type>().value(row).into()))
+        }
+        DataType::Float64 => Some(Value::Float(column.as_primitive::<Float64Type>().value(row))),
         DataType::Decimal128(_, scale) => Some(Value::Decimal(
             column.as_primitive::<Decimal128Type>().value(row),
             scale.unsigned_abs(),
         )),
         DataType::Date32 => Some(Value::Date(column.as_primitive::<Date32Type>().value(row))),
-        DataType::Timestamp(..) => Some(Value::Timestamp(
-            column.as_primitive::<TimestampMicrosecondType>().value(row),
-        )),
-        DataType::Utf8 => Some(Value::String(
-            column.as_string::<i32>().value(row).to_owned(),
-        )),
+        DataType::Timestamp(..) => {
+            Some(Value::Timestamp(column.as_primitive::<TimestampMicrosecondType>().value(row)))
+        }
+        DataType::Utf8 => Some(Value::String(column.as_string::<i32>().value(row).to_owned())),
         _ => None,
     }
 }
@@ -211,11 +192,7 @@ fn value_text(value: &Value) -> String {
 }
 
 fn moment_text(micros: i64, format: &str) -> Option<String> {
-    Some(
-        DateTime::from_timestamp_micros(micros)?
-            .format(format)
-            .to_string(),
-    )
+    Some(DateTime::from_timestamp_micros(micros)?.format(format).to_string())
 }
 
 fn decimal_text(unscaled: i128, scale: usize) -> String {
@@ -258,10 +235,7 @@ mod tests {
         assert_eq!(value_text(&Value::Decimal(-5, 2)), "-0.05");
         assert_eq!(value_text(&Value::Decimal(12345, 0)), "12345");
         assert_eq!(value_text(&Value::Date(-1)), "1969-12-31");
-        assert_eq!(
-            value_text(&Value::Timestamp(1_500_000)),
-            "1970-01-01 00:00:01.500"
-        );
+        assert_eq!(value_text(&Value::Timestamp(1_500_000)), "1970-01-01 00:00:01.500");
         assert_eq!(value_text(&Value::Timestamp(0)), "1970-01-01 00:00:00");
         assert_eq!(value_text(&Value::Boolean(true)), "true");
     }

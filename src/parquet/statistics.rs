@@ -36,14 +36,9 @@ fn of_column(
     let mut bounds = Bounds::Empty;
     for row_group in footer.row_groups() {
         let chunk = row_group.column(position);
-        let known = chunk
-            .statistics()
-            .and_then(|known| Some((known, known.null_count_opt()?)));
+        let known = chunk.statistics().and_then(|known| Some((known, known.null_count_opt()?)));
         let (statistics, nulls) = known.ok_or_else(|| {
-            Error::new(
-                ErrorKind::Internal,
-                format!("no null count for column {:?}", field.name()),
-            )
+            Error::new(ErrorKind::Internal, format!("no null count for column {:?}", field.name()))
         })?;
         null_count += nulls;
         if bounded && nulls < chunk.num_values().unsigned_abs() {
@@ -54,11 +49,7 @@ fn of_column(
         Bounds::Known(lower, upper) => (table_lower(lower), table_upper(upper)),
         Bounds::Empty | Bounds::Unknown => (None, None),
     };
-    Ok(ColumnStatistics {
-        null_count,
-        lower,
-        upper,
-    })
+    Ok(ColumnStatistics { null_count, lower, upper })
 }
 
 /// Least and greatest of some row groups' values.
@@ -75,16 +66,8 @@ impl Bounds {
         match (self, other) {
             (Self::Empty, Some((lower, upper))) => Self::Known(lower, upper),
             (Self::Known(lower, upper), Some((other_lower, other_upper))) => Self::Known(
-                if is_less(&other_lower, &lower) {
-                    other_lower
-                } else {
-                    lower
-                },
-                if is_less(&upper, &other_upper) {
-                    other_upper
-                } else {
-                    upper
-                },
+                if is_less(&other_lower, &lower) { other_lower } else { lower },
+                if is_less(&upper, &other_upper) { other_upper } else { upper },
             ),
             (_, None) | (Self::Unknown, _) => Self::Unknown,
         }
@@ -111,24 +94,21 @@ fn chunk_bounds(data_type: &DataType, statistics: &Statistics) -> Option<(Value,
         Statistics::Boolean(s) => {
             Some((Value::Boolean(*s.min_opt()?), Value::Boolean(*s.max_opt()?)))
         }
-        Statistics::Int32(s) => Some((
-            number(data_type, *s.min_opt()?)?,
-            number(data_type, *s.max_opt()?)?,
-        )),
-        Statistics::Int64(s) => Some((
-            number(data_type, *s.min_opt()?)?,
-            number(data_type, *s.max_opt()?)?,
-        )),
+        Statistics::Int32(s) => {
+            Some((number(data_type, *s.min_opt()?)?, number(data_type, *s.max_opt()?)?))
+        }
+        Statistics::Int64(s) => {
+            Some((number(data_type, *s.min_opt()?)?, number(data_type, *s.max_opt()?)?))
+        }
         Statistics::Float(s) if s.nan_count_opt() == Some(0) => {
             floats(f64::from(*s.min_opt()?), f64::from(*s.max_opt()?))
         }
         Statistics::Double(s) if s.nan_count_opt() == Some(0) => {
             floats(*s.min_opt()?, *s.max_opt()?)
         }
-        Statistics::ByteArray(s) => Some((
-            text(data_type, s.min_opt()?)?,
-            text(data_type, s.max_opt()?)?,
-        )),
+        Statistics::ByteArray(s) => {
+            Some((text(data_type, s.min_opt()?)?, text(data_type, s.max_opt()?)?))
+        }
         Statistics::FixedLenByteArray(s) => Some((
             number(data_type, big_endian(s.min_bytes_opt()?)?)?,
             number(data_type, big_endian(s.max_bytes_opt()?)?)?,
@@ -227,14 +207,8 @@ mod tests {
     #[test]
     fn a_row_group_without_bounds_makes_the_column_unbounded() {
         let one = || Some((Value::Integer(1), Value::Integer(2)));
-        assert!(matches!(
-            Bounds::Empty.merge(one()).merge(None),
-            Bounds::Unknown
-        ));
-        assert!(matches!(
-            Bounds::Empty.merge(None).merge(one()),
-            Bounds::Unknown
-        ));
+        assert!(matches!(Bounds::Empty.merge(one()).merge(None), Bounds::Unknown));
+        assert!(matches!(Bounds::Empty.merge(None).merge(one()), Bounds::Unknown));
     }
 
     #[test]

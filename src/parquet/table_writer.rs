@@ -74,9 +74,8 @@ impl TableWriter {
         let reservation =
             budget.try_reserve("the Parquet writer", limits.held_bytes_max(is_partitioned))?;
         let stored_columns = layout.stored_columns();
-        let fields = stored_columns
-            .iter()
-            .map(|&column| layout.file_schema.fields()[column].clone());
+        let fields =
+            stored_columns.iter().map(|&column| layout.file_schema.fields()[column].clone());
         Ok(Self {
             store,
             root,
@@ -134,25 +133,16 @@ impl TableWriter {
 
     fn check_not_failed(&self) -> Result<()> {
         if self.has_failed {
-            return Err(Error::new(
-                ErrorKind::Internal,
-                "the Parquet writer has already failed",
-            ));
+            return Err(Error::new(ErrorKind::Internal, "the Parquet writer has already failed"));
         }
         Ok(())
     }
 
     async fn write_by_partition(&mut self, batch: &RecordBatch) -> Result<()> {
         if batch.num_columns() != self.layout.schema.fields().len() {
-            return Err(Error::new(
-                ErrorKind::Internal,
-                "a batch has not the table's columns",
-            ));
+            return Err(Error::new(ErrorKind::Internal, "a batch has not the table's columns"));
         }
-        let columns = self
-            .stored_columns
-            .iter()
-            .map(|&column| batch.column(column).clone());
+        let columns = self.stored_columns.iter().map(|&column| batch.column(column).clone());
         let stored = RecordBatch::try_new(self.stored_schema.clone(), columns.collect()).map_err(
             |error| {
                 Error::new(ErrorKind::SchemaMismatch, "the rows do not fit the table")
@@ -166,11 +156,7 @@ impl TableWriter {
     }
 
     async fn write_partition(&mut self, part: PartitionRows) -> Result<()> {
-        let PartitionRows {
-            key,
-            values,
-            mut rows,
-        } = part;
+        let PartitionRows { key, values, mut rows } = part;
         while rows.num_rows() > 0 {
             self.make_room(&key).await?;
             if !self.open.contains_key(&key) {
@@ -180,10 +166,7 @@ impl TableWriter {
                 continue;
             };
             let count = partition.file.rows_to_write(&rows, &self.limits);
-            partition
-                .file
-                .write(&rows.slice(0, count), &self.limits)
-                .await?;
+            partition.file.write(&rows.slice(0, count), &self.limits).await?;
             rows = rows.slice(count, rows.num_rows() - count);
             self.writes += 1;
             partition.last_write = self.writes;
@@ -205,13 +188,7 @@ impl TableWriter {
             &self.limits,
             self.slots.clone(),
         )?;
-        Ok(OpenPartition {
-            file,
-            path,
-            values: values.to_vec(),
-            last_write: 0,
-            held_bytes: 0,
-        })
+        Ok(OpenPartition { file, path, values: values.to_vec(), last_write: 0, held_bytes: 0 })
     }
 
     /// The object key of `path`. It is taken as it is: what it escapes is part of the key.
@@ -258,10 +235,7 @@ impl TableWriter {
     }
 
     fn open_with_most(&self, measure: impl Fn(&OpenPartition) -> u64) -> Option<PartitionKey> {
-        self.open
-            .iter()
-            .max_by_key(|(_, open)| measure(open))
-            .map(|(key, _)| key.clone())
+        self.open.iter().max_by_key(|(_, open)| measure(open)).map(|(key, _)| key.clone())
     }
 
     /// Frees what the open file of `key` holds. It stays open if it has a part to send; a part
@@ -271,11 +245,7 @@ impl TableWriter {
             Some(open) if open.file.unsent_bytes() >= self.limits.part_bytes => {
                 open.file.end_row_group().await?;
                 open.held_bytes = open.file.held_bytes(&self.limits);
-                if open.file.is_full(&self.limits) {
-                    self.close(key).await
-                } else {
-                    Ok(())
-                }
+                if open.file.is_full(&self.limits) { self.close(key).await } else { Ok(()) }
             }
             _ => self.close(key).await,
         }
@@ -289,13 +259,7 @@ impl TableWriter {
         let Some(open) = self.open.remove(key) else {
             return Ok(());
         };
-        let EncodedFile {
-            mut upload,
-            last,
-            footer,
-            size_bytes,
-            rows,
-        } = open.file.close().await?;
+        let EncodedFile { mut upload, last, footer, size_bytes, rows } = open.file.close().await?;
         let columns = match self.statistics(&footer) {
             Ok(columns) => columns,
             Err(error) => {
@@ -320,12 +284,10 @@ impl TableWriter {
     }
 
     fn statistics(&self, footer: &ParquetMetaData) -> Result<Vec<ColumnStatistics>> {
-        let columns = self.stored_columns.iter().map(|&column| {
-            (
-                self.layout.schema.field(column),
-                self.layout.bounded_columns[column],
-            )
-        });
+        let columns = self
+            .stored_columns
+            .iter()
+            .map(|&column| (self.layout.schema.field(column), self.layout.bounded_columns[column]));
         statistics::of_file(footer, columns)
     }
 

@@ -93,27 +93,18 @@ impl UploadSlots {
     pub(super) fn new(part_bytes: usize, parts: usize) -> Self {
         let part_permits = part_bytes.div_ceil(SLOT_BYTES);
         let permits_max = u32::try_from(part_permits * parts).unwrap_or(u32::MAX >> 4);
-        let permits_min = u32::try_from(part_permits / SMALL_OBJECTS_PER_PART)
-            .unwrap_or(1)
-            .max(1);
+        let permits_min = u32::try_from(part_permits / SMALL_OBJECTS_PER_PART).unwrap_or(1).max(1);
         let permits = Arc::new(Semaphore::new(permits_max as usize));
-        Self {
-            permits,
-            permits_max,
-            permits_min,
-        }
+        Self { permits, permits_max, permits_min }
     }
 
     /// Waits until `bytes` more may be in flight.
     async fn acquire(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
         let wanted = u32::try_from(bytes.div_ceil(SLOT_BYTES)).unwrap_or(u32::MAX);
         let permits = wanted.max(self.permits_min).min(self.permits_max);
-        Arc::clone(&self.permits)
-            .acquire_many_owned(permits)
-            .await
-            .map_err(|closed| {
-                Error::new(ErrorKind::Internal, "the upload slots were closed").with_cause(closed)
-            })
+        Arc::clone(&self.permits).acquire_many_owned(permits).await.map_err(|closed| {
+            Error::new(ErrorKind::Internal, "the upload slots were closed").with_cause(closed)
+        })
     }
 }
 
@@ -170,11 +161,7 @@ impl Upload {
     pub(super) async fn send_full_parts(&mut self, buffer: &mut PartBuffer) -> Result<()> {
         while buffer.len() >= self.part_bytes {
             let room = self.slots.acquire(self.part_bytes).await?;
-            self.send(LastPart {
-                payload: buffer.take(self.part_bytes),
-                room,
-            })
-            .await?;
+            self.send(LastPart { payload: buffer.take(self.part_bytes), room }).await?;
         }
         Ok(())
     }
@@ -183,10 +170,7 @@ impl Upload {
     pub(super) async fn take_last(&mut self, buffer: &mut PartBuffer) -> Result<LastPart> {
         self.send_full_parts(buffer).await?;
         let room = self.slots.acquire(buffer.len()).await?;
-        Ok(LastPart {
-            payload: buffer.take(self.part_bytes),
-            room,
-        })
+        Ok(LastPart { payload: buffer.take(self.part_bytes), room })
     }
 
     /// Sends the end and makes the object durable and visible under its name.
@@ -224,21 +208,13 @@ impl Upload {
         let bytes = whole.payload.content_length() as u64;
         self.maybe_visible = true;
         let options = PutOptions::from(PutMode::Create);
-        let error = match self
-            .store
-            .put_opts(&self.path, whole.payload, options)
-            .await
-        {
+        let error = match self.store.put_opts(&self.path, whole.payload, options).await {
             Ok(_) => return Ok(()),
             Err(error) => error,
         };
         // The store's client repeats a PUT whose answer was lost, and then meets its own object.
         if matches!(error, object_store::Error::AlreadyExists { .. })
-            && self
-                .store
-                .head(&self.path)
-                .await
-                .is_ok_and(|found| found.size == bytes)
+            && self.store.head(&self.path).await.is_ok_and(|found| found.size == bytes)
         {
             return Ok(());
         }
@@ -315,10 +291,7 @@ mod tests {
                     part.iter().for_each(|piece| back.extend_from_slice(piece));
                 }
             }
-            buffer
-                .take(usize::MAX)
-                .iter()
-                .for_each(|piece| back.extend_from_slice(piece));
+            buffer.take(usize::MAX).iter().for_each(|piece| back.extend_from_slice(piece));
             assert_eq!(buffer.len(), 0);
             assert!(back == bytes, "parts of {part_bytes}");
         }

@@ -47,23 +47,14 @@ impl OpenFile {
             })
             .map_err(encode_error)?;
         let upload = Upload::new(store, path, limits.part_bytes, slots);
-        Ok(Self {
-            encoder,
-            upload,
-            column_count,
-            rows: 0,
-        })
+        Ok(Self { encoder, upload, column_count, rows: 0 })
     }
 
     /// How many of the first rows of `batch` may be written at once.
     pub(super) fn rows_to_write(&self, batch: &RecordBatch, limits: &WriterLimits) -> usize {
         let row_bytes = (bytes_of(batch) / batch.num_rows().max(1)).max(1);
-        let rows_left = limits
-            .row_group_rows_max
-            .saturating_sub(self.encoder.in_progress_rows());
-        (limits.slice_bytes_max / row_bytes)
-            .min(rows_left)
-            .clamp(1, batch.num_rows().max(1))
+        let rows_left = limits.row_group_rows_max.saturating_sub(self.encoder.in_progress_rows());
+        (limits.slice_bytes_max / row_bytes).min(rows_left).clamp(1, batch.num_rows().max(1))
     }
 
     /// Encodes `slice`, ends the row group where it has reached a limit, and sends full parts.
@@ -73,19 +64,13 @@ impl OpenFile {
         let is_full = self.encoder.in_progress_size() >= limits.row_group_bytes_max
             || self.encoder.in_progress_rows() >= limits.row_group_rows_max
             || self.row_group_memory_bytes(limits) >= limits.row_group_memory_bytes_max;
-        if is_full {
-            self.end_row_group().await
-        } else {
-            Ok(())
-        }
+        if is_full { self.end_row_group().await } else { Ok(()) }
     }
 
     /// Ends the row group, wherever it is, and sends full parts.
     pub(super) async fn end_row_group(&mut self) -> Result<()> {
         self.encoder.flush().map_err(encode_error)?;
-        self.encoder
-            .sync()
-            .map_err(|error| encode_error(error.into()))?;
+        self.encoder.sync().map_err(|error| encode_error(error.into()))?;
         self.upload.send_full_parts(self.encoder.inner_mut()).await
     }
 
@@ -156,9 +141,7 @@ impl OpenFile {
 /// What the rows of `batch` take, and not the buffers that it shares with the rows beside them.
 fn bytes_of(batch: &RecordBatch) -> usize {
     let columns = batch.columns().iter();
-    columns
-        .map(|column| column.to_data().get_slice_memory_size().unwrap_or(0))
-        .sum()
+    columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
 }
 
 fn encode_error(error: ParquetError) -> Error {

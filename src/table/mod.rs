@@ -147,9 +147,7 @@ pub struct Layout {
 impl Layout {
     /// The positions in [`Layout::schema`] of the columns that files store, in order.
     pub fn stored_columns(&self) -> Vec<usize> {
-        (0..self.schema.fields().len())
-            .filter(|i| !self.partition_columns.contains(i))
-            .collect()
+        (0..self.schema.fields().len()).filter(|i| !self.partition_columns.contains(i)).collect()
     }
 }
 

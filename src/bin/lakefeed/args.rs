@@ -246,27 +246,20 @@ impl LedgerCommand {
 
 /// `key=value`, with a known key and a legal value.
 fn csv_option(text: &str) -> Result<(String, String)> {
-    let (key, value) = text
-        .split_once('=')
-        .ok_or_else(|| unpaired(text, "delimiter=';'"))?;
+    let (key, value) = text.split_once('=').ok_or_else(|| unpaired(text, "delimiter=';'"))?;
     config::CsvOptions::default().set(key, value)?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
 /// `name=type`; a type has no equals sign, but a name may.
 fn column(text: &str) -> Result<(String, ColumnType)> {
-    let (name, kind) = text
-        .rsplit_once('=')
-        .ok_or_else(|| unpaired(text, "price=float64"))?;
+    let (name, kind) = text.rsplit_once('=').ok_or_else(|| unpaired(text, "price=float64"))?;
     Ok((name.to_owned(), kind.parse()?))
 }
 
 fn unpaired(text: &str, example: &str) -> Error {
-    Error::new(
-        ErrorKind::Configuration,
-        format!("{text:?} has no equals sign"),
-    )
-    .with_advice(format!("write it as {example}"))
+    Error::new(ErrorKind::Configuration, format!("{text:?} has no equals sign"))
+        .with_advice(format!("write it as {example}"))
 }
 
 #[cfg(test)]
@@ -302,11 +295,8 @@ mod tests {
 
     #[test]
     fn a_source_and_a_table_are_enough() {
-        let ours = feed(
-            &Settings::default(),
-            &["ingest", "a.csv", "b/", "--table", "out"],
-        )
-        .unwrap();
+        let ours =
+            feed(&Settings::default(), &["ingest", "a.csv", "b/", "--table", "out"]).unwrap();
         let expected = Feed {
             source: vec!["a.csv".into(), "b/".into()],
             table: "out".into(),
@@ -318,15 +308,9 @@ mod tests {
     #[test]
     fn a_feed_is_enough() {
         let settings = orders();
-        assert_eq!(
-            &feed(&settings, &["plan", "--feed", "orders"]).unwrap(),
-            &settings.feeds[0]
-        );
+        assert_eq!(&feed(&settings, &["plan", "--feed", "orders"]).unwrap(), &settings.feeds[0]);
         let error = feed(&settings, &["plan", "--feed", "ordres"]).unwrap_err();
-        assert!(
-            error.to_string().contains("did you mean \"orders\"?"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("did you mean \"orders\"?"), "{error}");
     }
 
     #[test]
@@ -363,35 +347,20 @@ mod tests {
             ],
         )
         .unwrap();
-        assert_eq!(
-            (ours.source, ours.table.as_str()),
-            (vec!["x.csv".to_owned()], "t")
-        );
+        assert_eq!((ours.source, ours.table.as_str()), (vec!["x.csv".to_owned()], "t"));
         assert_eq!((ours.format, ours.ledger.as_str()), (Format::Iceberg, "us"));
         assert_eq!((ours.csv.delimiter, ours.csv.header), (b'\t', false));
         assert_eq!(ours.csv.null_values, ["NA", "null"]);
-        let columns: Vec<String> = ours
-            .columns
-            .iter()
-            .map(|(name, kind)| format!("{name}: {kind}"))
-            .collect();
+        let columns: Vec<String> =
+            ours.columns.iter().map(|(name, kind)| format!("{name}: {kind}")).collect();
         assert_eq!(columns, ["a=b: date", "id: int64", "price: decimal(15,2)"]);
         assert_eq!(ours.partition_by, ["country", "day"]);
-        assert_eq!(
-            (ours.on_changed, ours.source_key),
-            (OnChanged::Fail, SourceKey::Name)
-        );
+        assert_eq!((ours.on_changed, ours.source_key), (OnChanged::Fail, SourceKey::Name));
     }
 
     #[test]
     fn the_flags_together_are_checked() {
-        let line = [
-            "ingest",
-            "x",
-            "--table=t",
-            "--csv=delimiter=|",
-            "--csv=quote=|",
-        ];
+        let line = ["ingest", "x", "--table=t", "--csv=delimiter=|", "--csv=quote=|"];
         let error = feed(&Settings::default(), &line).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
     }
@@ -401,30 +370,12 @@ mod tests {
         for (line, expected) in [
             (vec!["ingest"], "<SOURCE>"),
             (vec!["ingest", "x"], "--table"),
-            (
-                vec!["ingest", "x", "--table=t", "--csv=delimeter=;"],
-                "did you mean \"delimiter\"?",
-            ),
-            (
-                vec!["ingest", "x", "--table=t", "--csv=header"],
-                "has no equals sign",
-            ),
-            (
-                vec!["ingest", "x", "--table=t", "--csv=delimiter=;;"],
-                "is not a single byte",
-            ),
-            (
-                vec!["ingest", "x", "--table=t", "--column=a=text64"],
-                "is not a column type",
-            ),
-            (
-                vec!["ingest", "x", "--table=t", "--memory=lots"],
-                "is not a size",
-            ),
-            (
-                vec!["ingest", "x", "--table=t", "--on-changed=replace"],
-                "is not there yet",
-            ),
+            (vec!["ingest", "x", "--table=t", "--csv=delimeter=;"], "did you mean \"delimiter\"?"),
+            (vec!["ingest", "x", "--table=t", "--csv=header"], "has no equals sign"),
+            (vec!["ingest", "x", "--table=t", "--csv=delimiter=;;"], "is not a single byte"),
+            (vec!["ingest", "x", "--table=t", "--column=a=text64"], "is not a column type"),
+            (vec!["ingest", "x", "--table=t", "--memory=lots"], "is not a size"),
+            (vec!["ingest", "x", "--table=t", "--on-changed=replace"], "is not there yet"),
             (vec!["ingest", "x", "--table=t", "--format=hudi"], "delta"),
             (vec!["ledger"], "rebuild"),
         ] {

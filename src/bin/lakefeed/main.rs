@@ -28,18 +28,17 @@ fn main() -> ExitCode {
 #[allow(clippy::disallowed_methods)]
 fn log_to_stderr(verbose: u8) -> Result<()> {
     let filter = match verbose {
-        0 => std::env::var("LAKEFEED_LOG").unwrap_or_else(|_| "warn".to_owned()),
+        // The Delta library logs what it returns to us; we say it once, in our own words.
+        0 => std::env::var("LAKEFEED_LOG")
+            .unwrap_or_else(|_| "warn,delta_kernel=off,delta_kernel_default_engine=off".to_owned()),
         1 => "warn,lakefeed=info".to_owned(),
         _ => "info,lakefeed=debug".to_owned(),
     };
     let filter = EnvFilter::builder().parse(&filter).map_err(|cause| {
-        Error::new(
-            ErrorKind::Configuration,
-            format!("{filter:?} is not a filter for logs"),
-        )
-        .with_object("LAKEFEED_LOG")
-        .with_cause(cause)
-        .with_advice("say error, warn, info, debug or trace")
+        Error::new(ErrorKind::Configuration, format!("{filter:?} is not a filter for logs"))
+            .with_object("LAKEFEED_LOG")
+            .with_cause(cause)
+            .with_advice("say error, warn, info, debug or trace")
     })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -6,6 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lakefeed::ingest::{Action, IngestPlan, PlannedColumn, PlannedObject};
+use lakefeed::ledger::repair::Repair;
+use lakefeed::ledger::{Entry, EntryState};
 use lakefeed::memory::display_bytes;
 use lakefeed::receipt::{Observer, Receipt, Status};
 
@@ -38,22 +41,9 @@ struct State<W> {
 impl<W: Write + Send> Reporter<W> {
     /// Receipts go to `out`; a progress bar to standard error, where that is a terminal.
     pub fn new(out: W, style: Style) -> Self {
-        let bar = if io::stderr().is_terminal() {
-            visible_bar()
-        } else {
-            ProgressBar::hidden()
-        };
-        let state = State {
-            out,
-            tally: Tally::default(),
-            lines: 0,
-            failure: None,
-        };
-        Self {
-            style,
-            bar,
-            state: Mutex::new(state),
-        }
+        let bar = if io::stderr().is_terminal() { visible_bar() } else { ProgressBar::hidden() };
+        let state = State { out, tally: Tally::default(), lines: 0, failure: None };
+        Self { style, bar, state: Mutex::new(state) }
     }
 
     /// Ends the report of a run that took `elapsed`.
@@ -66,16 +56,9 @@ impl<W: Write + Send> Reporter<W> {
         if self.style == Style::Human {
             let unlisted = state.lines.saturating_sub(LINES_MAX);
             if unlisted > 0 {
-                state.write(&format!(
-                    "… and {} more; --json lists every one",
-                    grouped(unlisted)
-                ));
+                state.write(&format!("… and {} more; --json lists every one", grouped(unlisted)));
             }
-            let summary = Summary {
-                tally: &state.tally,
-                elapsed,
-            }
-            .to_string();
+            let summary = Summary { tally: &state.tally, elapsed }.to_string();
             state.write(&summary);
         }
         match state.failure.take() {
@@ -144,15 +127,7 @@ fn visible_bar() -> ProgressBar {
 
 /// What there is to say of one object, if anything.
 fn describe(receipt: &Receipt) -> Option<String> {
-    let Receipt {
-        source,
-        status,
-        reason,
-        rows,
-        rows_rejected,
-        error,
-        ..
-    } = receipt;
+    let Receipt { source, status, reason, rows, rows_rejected, error, .. } = receipt;
     let reason = reason.as_deref();
     match status {
         Status::Committed if *rows_rejected == 0 => None,
@@ -162,10 +137,7 @@ fn describe(receipt: &Receipt) -> Option<String> {
             grouped(rows + rows_rejected)
         )),
         Status::Duplicate => None,
-        Status::Skipped => Some(format!(
-            "{source}: skipped: {}",
-            reason.unwrap_or("by policy")
-        )),
+        Status::Skipped => Some(format!("{source}: skipped: {}", reason.unwrap_or("by policy"))),
         Status::Failed => {
             let mut line = format!("{source}: failed: ");
             let Some(error) = error else {
@@ -220,10 +192,7 @@ impl Tally {
         self.peak_rss_bytes = self.peak_rss_bytes.max(receipt.peak_rss_bytes);
         if receipt.status == Status::Committed
             && let Some(version) = receipt.version
-            && self
-                .newest
-                .as_ref()
-                .is_none_or(|(newest, _)| *newest < version)
+            && self.newest.as_ref().is_none_or(|(newest, _)| *newest < version)
         {
             self.newest = Some((version, receipt.table.clone()));
         }
@@ -238,13 +207,7 @@ struct Summary<'a> {
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally {
-            committed,
-            duplicate,
-            skipped,
-            failed,
-            ..
-        } = *self.tally;
+        let Tally { committed, duplicate, skipped, failed, .. } = *self.tally;
         let counts = [
             (committed, "committed"),
             (duplicate, "taken before"),
@@ -261,12 +224,7 @@ impl fmt::Display for Summary<'_> {
         }
         let objects = committed + duplicate + skipped + failed;
         let plural = if objects == 1 { "" } else { "s" };
-        write!(
-            f,
-            "{} object{plural}: {}",
-            grouped(objects),
-            told.join(", ")
-        )?;
+        write!(f, "{} object{plural}: {}", grouped(objects), told.join(", "))?;
         if let Some((version, table)) = &self.tally.newest {
             write!(f, "; {table} is at version {version}")?;
         }
@@ -277,20 +235,9 @@ impl fmt::Display for Summary<'_> {
 
 impl Summary<'_> {
     fn write_figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally {
-            rows,
-            rows_rejected,
-            bytes_read,
-            bytes_written,
-            peak_rss_bytes,
-            ..
-        } = *self.tally;
-        write!(
-            f,
-            "{} row{}",
-            grouped(rows),
-            if rows == 1 { "" } else { "s" }
-        )?;
+        let Tally { rows, rows_rejected, bytes_read, bytes_written, peak_rss_bytes, .. } =
+            *self.tally;
+        write!(f, "{} row{}", grouped(rows), if rows == 1 { "" } else { "s" })?;
         if rows_rejected > 0 {
             write!(f, " ({} rejected)", grouped(rows_rejected))?;
         }
@@ -325,6 +272,71 @@ fn grouped(number: u64) -> String {
     grouped
 }
 
+/// The dry run, for a person.
+pub fn plan(plan: &IngestPlan) -> String {
+    let mut text = match plan.version {
+        Some(version) => format!("{} is at version {version}\n", plan.table),
+        None => format!("{} does not exist yet\n", plan.table),
+    };
+    let mut line = |line: String| {
+        text.push_str(&line);
+        text.push('\n');
+    };
+    for column in &plan.columns {
+        let PlannedColumn { name, table_type, inferred_type } = column;
+        line(match (table_type, inferred_type) {
+            (Some(table), Some(inferred)) if table != inferred => {
+                format!("  {name}: {table} (the objects look like {inferred})")
+            }
+            (Some(table), _) => format!("  {name}: {table}"),
+            (None, inferred) => {
+                let inferred = inferred.as_deref().unwrap_or("unknown");
+                format!("  {name}: not in the table (the objects have {inferred})")
+            }
+        });
+    }
+    for object in &plan.objects {
+        let PlannedObject { source, action, reason, size_bytes } = object;
+        let action = match action {
+            Action::Take => "take",
+            Action::Duplicate => "duplicate",
+            Action::Skip => "skip",
+            Action::Fail => "fail",
+        };
+        line(format!("{action:<9} {source} ({}): {reason}", display_bytes(*size_bytes)));
+    }
+    line(format!(
+        "{} commits, {} data files or more, {} of memory at most; nothing was written",
+        plan.commits,
+        plan.data_files_min,
+        display_bytes(plan.memory_bytes_max)
+    ));
+    text
+}
+
+/// A ledger's entries, for a person.
+pub fn ledger(entries: &[Entry]) -> String {
+    let mut text = String::new();
+    for entry in entries {
+        let Entry { name, version, rows, rows_rejected, at, .. } = entry;
+        let at = at.format("%Y-%m-%d %H:%M:%S");
+        let state = if entry.state == EntryState::Alias { ", the same content again" } else { "" };
+        text.push_str(&format!(
+            "{at}Z  version {version}  {rows} rows, {rows_rejected} rejected{state}  {name}\n"
+        ));
+    }
+    text.push_str(&format!("{} entries\n", entries.len()));
+    text
+}
+
+/// What a repair did, for a person.
+pub fn repair(ledger: &str, repair: &Repair) -> String {
+    format!(
+        "ledger {ledger:?} has {} entries; the table points to it since version {}\n",
+        repair.entries, repair.version
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use lakefeed::error::{Error, ErrorKind, Position};
@@ -355,16 +367,9 @@ mod tests {
 
     fn invalid() -> Receipt {
         let error = Error::new(ErrorKind::SourceInvalid, "\"x\" is not an int64")
-            .with_position(Position {
-                line: 1003,
-                byte: 40_000,
-                column: Some("id".into()),
-            })
+            .with_position(Position { line: 1003, byte: 40_000, column: Some("id".into()) })
             .with_advice("mend it");
-        Receipt {
-            error: Some(ErrorReport::from(&error)),
-            ..receipt("in/d.csv", Status::Failed)
-        }
+        Receipt { error: Some(ErrorReport::from(&error)), ..receipt("in/d.csv", Status::Failed) }
     }
 
     fn report(style: Style, receipts: &[Receipt]) -> String {
@@ -382,10 +387,7 @@ mod tests {
 
     #[test]
     fn a_person_reads_what_is_not_boring_and_a_summary() {
-        let dirty = Receipt {
-            rows_rejected: 3,
-            ..receipt("in/e.csv", Status::Committed)
-        };
+        let dirty = Receipt { rows_rejected: 3, ..receipt("in/e.csv", Status::Committed) };
         let receipts = [
             receipt("in/a.csv", Status::Committed),
             receipt("in/b.csv", Status::Duplicate),
@@ -415,24 +417,16 @@ mod tests {
         let receipts = vec![receipt("in/c.csv", Status::Skipped); LINES_MAX as usize + 1000];
         let report = report(Style::Human, &receipts);
         assert_eq!(report.matches(": skipped: ").count() as u64, LINES_MAX);
-        assert!(
-            report.contains("… and 1,000 more; --json lists every one\n"),
-            "{report}"
-        );
-        assert!(
-            report.contains("1,200 objects: 1,200 skipped\n"),
-            "{report}"
-        );
+        assert!(report.contains("… and 1,000 more; --json lists every one\n"), "{report}");
+        assert!(report.contains("1,200 objects: 1,200 skipped\n"), "{report}");
     }
 
     #[test]
     fn a_script_reads_one_receipt_a_line() {
         let receipts = [receipt("in/a.csv", Status::Committed), invalid()];
         let lines = report(Style::Json, &receipts);
-        let read: Vec<Receipt> = lines
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let read: Vec<Receipt> =
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(read, receipts);
     }
 
@@ -451,10 +445,8 @@ mod tests {
 
     #[test]
     fn a_closed_output_stops_nothing_and_a_full_one_is_told() {
-        for (kind, told) in [
-            (io::ErrorKind::BrokenPipe, false),
-            (io::ErrorKind::StorageFull, true),
-        ] {
+        for (kind, told) in [(io::ErrorKind::BrokenPipe, false), (io::ErrorKind::StorageFull, true)]
+        {
             let reporter = Reporter::new(Broken(kind, 0), Style::Json);
             reporter.finished(&receipt("in/a.csv", Status::Committed));
             reporter.finished(&receipt("in/b.csv", Status::Committed));

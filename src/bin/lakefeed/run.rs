@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
-use lakefeed::clock::{Clock, Entropy, SystemClock};
+use lakefeed::clock::{Entropy, SystemClock};
 use lakefeed::config::{Feed, Settings, memory_limit};
 use lakefeed::environment::Environment;
 use lakefeed::error::{Error, ErrorKind, Result};

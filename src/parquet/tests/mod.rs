@@ -35,12 +35,7 @@ fn small_limits() -> WriterLimits {
 fn layout(fields: Vec<Field>, partition_columns: Vec<usize>) -> Arc<Layout> {
     let schema = Arc::new(Schema::new(fields));
     let bounded_columns = vec![true; schema.fields().len()];
-    Arc::new(Layout {
-        file_schema: schema.clone(),
-        schema,
-        partition_columns,
-        bounded_columns,
-    })
+    Arc::new(Layout { file_schema: schema.clone(), schema, partition_columns, bounded_columns })
 }
 
 fn events_layout(partition_columns: Vec<usize>) -> Arc<Layout> {
@@ -55,9 +50,7 @@ fn events_layout(partition_columns: Vec<usize>) -> Arc<Layout> {
 /// `rows` rows from `start`, of one of `kinds` in turn, with noise that does not compress.
 fn events(start: usize, rows: usize, kinds: &[Option<&str>]) -> RecordBatch {
     let ids = start..start + rows;
-    let noise = ids
-        .clone()
-        .map(|i| (i as i64).wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as i64));
+    let noise = ids.clone().map(|i| (i as i64).wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as i64));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(ids.clone().map(|i| i as i64))),
         Arc::new(ids.map(|i| kinds[i % kinds.len()]).collect::<StringArray>()),
@@ -74,16 +67,7 @@ fn writer(store: &Arc<dyn ObjectStore>, layout: Arc<Layout>, limits: WriterLimit
     let entropy = Arc::new(Entropy::from_seed(1));
     let clock = Arc::new(SystemClock::default());
     let root = Path::from("lake/events");
-    TableWriter::new(
-        store.clone(),
-        root,
-        layout,
-        limits,
-        entropy,
-        clock,
-        &budget(),
-    )
-    .unwrap()
+    TableWriter::new(store.clone(), root, layout, limits, entropy, clock, &budget()).unwrap()
 }
 
 async fn bytes_of(store: &Arc<dyn ObjectStore>, file: &DataFile) -> bytes::Bytes {
@@ -104,25 +88,12 @@ async fn read(store: &Arc<dyn ObjectStore>, file: &DataFile) -> RecordBatch {
 
 async fn objects(store: &Arc<dyn ObjectStore>) -> Vec<String> {
     let found: Vec<_> = store.list(None).try_collect().await.unwrap();
-    found
-        .into_iter()
-        .map(|object| object.location.to_string())
-        .collect()
+    found.into_iter().map(|object| object.location.to_string()).collect()
 }
 
 fn files_below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    entries
-        .flat_map(|path| {
-            if path.is_dir() {
-                files_below(&path)
-            } else {
-                vec![path]
-            }
-        })
-        .collect()
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 #[tokio::test]
@@ -134,17 +105,12 @@ async fn a_file_of_several_row_groups_reads_back_from_any_store() {
     ];
     for store in stores {
         let mut writer = writer(&store, events_layout(vec![]), small_limits());
-        let batches = [
-            events(0, 1700, &[Some("a")]),
-            events(1700, 3000, &[Some("b"), None]),
-        ];
+        let batches = [events(0, 1700, &[Some("a")]), events(1700, 3000, &[Some("b"), None])];
         for batch in &batches {
             writer.write(batch).await.unwrap();
         }
         let files = writer.finish().await.unwrap();
-        let [file] = files.as_slice() else {
-            panic!("{files:?}")
-        };
+        let [file] = files.as_slice() else { panic!("{files:?}") };
 
         let expected = concat_batches(&batches[0].schema(), &batches).unwrap();
         assert_eq!(read(&store, file).await, expected);
@@ -154,12 +120,7 @@ async fn a_file_of_several_row_groups_reads_back_from_any_store() {
         assert_eq!(file.columns[1].null_count, 1500);
         let bytes = bytes_of(&store, file).await;
         let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
-        let rows: Vec<_> = builder
-            .metadata()
-            .row_groups()
-            .iter()
-            .map(|g| g.num_rows())
-            .collect();
+        let rows: Vec<_> = builder.metadata().row_groups().iter().map(|g| g.num_rows()).collect();
         assert_eq!(rows, [1000, 1000, 1000, 1000, 700]);
     }
 }
@@ -175,29 +136,17 @@ async fn without_rows_there_is_no_file() {
 
 #[tokio::test]
 async fn a_file_ends_at_its_target_and_where_its_footer_is_full() {
-    let by_size = WriterLimits {
-        file_bytes_target: 20_000,
-        ..small_limits()
-    };
-    let by_footer = WriterLimits {
-        row_groups_times_columns_max: 7,
-        ..small_limits()
-    };
+    let by_size = WriterLimits { file_bytes_target: 20_000, ..small_limits() };
+    let by_footer = WriterLimits { row_groups_times_columns_max: 7, ..small_limits() };
     for (limits, file_rows_max) in [(by_size, 3000), (by_footer, 2000)] {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let mut writer = writer(&store, events_layout(vec![]), limits);
         for start in (0..9000).step_by(500) {
-            writer
-                .write(&events(start, 500, &[Some("a")]))
-                .await
-                .unwrap();
+            writer.write(&events(start, 500, &[Some("a")])).await.unwrap();
         }
         let files = writer.finish().await.unwrap();
         assert!(files.len() > 2, "{}", files.len());
-        assert!(
-            files.iter().all(|file| file.rows <= file_rows_max),
-            "{files:?}"
-        );
+        assert!(files.iter().all(|file| file.rows <= file_rows_max), "{files:?}");
         assert_eq!(files.iter().map(|file| file.rows).sum::<u64>(), 9000);
     }
 }
@@ -207,25 +156,9 @@ async fn each_row_is_in_a_file_of_its_partition() {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn ObjectStore> =
         Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
-    let kinds = [
-        None,
-        Some(""),
-        Some("a/b=50%"),
-        Some("é #1"),
-        Some("."),
-        Some("plain"),
-    ];
-    let folders = [
-        "__HIVE_DEFAULT_PARTITION__",
-        "a%2Fb%3D50%25",
-        "é %231",
-        ".",
-        "plain",
-    ];
-    let limits = WriterLimits {
-        open_partitions_max: 3,
-        ..small_limits()
-    };
+    let kinds = [None, Some(""), Some("a/b=50%"), Some("é #1"), Some("."), Some("plain")];
+    let folders = ["__HIVE_DEFAULT_PARTITION__", "a%2Fb%3D50%25", "é %231", ".", "plain"];
+    let limits = WriterLimits { open_partitions_max: 3, ..small_limits() };
     let mut writer = writer(&store, events_layout(vec![1]), limits);
     for start in (0..6000).step_by(1500) {
         writer.write(&events(start, 1500, &kinds)).await.unwrap();
@@ -237,31 +170,15 @@ async fn each_row_is_in_a_file_of_its_partition() {
     for file in &files {
         let (folder, name) = file.path.split_once('/').unwrap();
         let folder = folder.strip_prefix("kind=").unwrap();
-        assert!(
-            folders.contains(&folder) && !name.contains('/'),
-            "{}",
-            file.path
-        );
+        assert!(folders.contains(&folder) && !name.contains('/'), "{}", file.path);
         let rows = read(&store, file).await;
-        assert_eq!(
-            rows.schema().fields().len(),
-            2,
-            "the partition column is not stored"
-        );
+        assert_eq!(rows.schema().fields().len(), 2, "the partition column is not stored");
         assert_eq!(file.columns.len(), 2);
-        let stored = rows
-            .column(0)
-            .as_any()
-            .downcast_ref::<Int64Array>()
-            .unwrap()
-            .clone();
+        let stored = rows.column(0).as_any().downcast_ref::<Int64Array>().unwrap().clone();
         assert!(stored.values().is_sorted(), "rows keep their order");
         for &id in stored.values() {
             let kind = kinds[id as usize % kinds.len()];
-            assert_eq!(
-                file.partition,
-                [kind.map(|kind| Value::String(kind.to_owned()))]
-            );
+            assert_eq!(file.partition, [kind.map(|kind| Value::String(kind.to_owned()))]);
         }
         ids.extend_from_slice(stored.values());
     }
@@ -274,21 +191,14 @@ async fn each_row_is_in_a_file_of_its_partition() {
 #[tokio::test]
 async fn what_is_held_stays_within_the_limits_for_any_number_of_partitions() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let limits = WriterLimits {
-        open_files_bytes_max: 6 << 20,
-        slice_bytes_max: 64 << 10,
-        ..small_limits()
-    };
+    let limits =
+        WriterLimits { open_files_bytes_max: 6 << 20, slice_bytes_max: 64 << 10, ..small_limits() };
     let names: Vec<String> = (0..97).map(|i| format!("kind {i}")).collect();
     let kinds: Vec<_> = names.iter().map(|name| Some(name.as_str())).collect();
     let mut writer = writer(&store, events_layout(vec![1]), limits.clone());
     for start in (0..40_000).step_by(4000) {
         writer.write(&events(start, 4000, &kinds)).await.unwrap();
-        assert!(
-            writer.held_bytes() <= limits.open_files_bytes_max,
-            "{}",
-            writer.held_bytes()
-        );
+        assert!(writer.held_bytes() <= limits.open_files_bytes_max, "{}", writer.held_bytes());
     }
     let files = writer.finish().await.unwrap();
     assert!(files.len() > kinds.len(), "the limit was never met");
@@ -323,16 +233,10 @@ async fn abort_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn ObjectStore> =
         Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
-    let limits = WriterLimits {
-        file_bytes_target: 50_000,
-        ..small_limits()
-    };
+    let limits = WriterLimits { file_bytes_target: 50_000, ..small_limits() };
     let mut writer = writer(&store, events_layout(vec![]), limits);
     for start in (0..30_000).step_by(5000) {
-        writer
-            .write(&events(start, 5000, &[Some("a")]))
-            .await
-            .unwrap();
+        writer.write(&events(start, 5000, &[Some("a")])).await.unwrap();
     }
     assert!(!files_below(folder.path()).is_empty());
     writer.abort().await;
@@ -344,10 +248,7 @@ async fn a_store_that_fails_leaves_an_error_and_nothing_else() {
     for part in 0..12 {
         let faulty = Arc::new(FaultyStore::failing_at_part(part));
         let store: Arc<dyn ObjectStore> = faulty.clone();
-        let limits = WriterLimits {
-            file_bytes_target: 50_000,
-            ..small_limits()
-        };
+        let limits = WriterLimits { file_bytes_target: 50_000, ..small_limits() };
         let mut writer = writer(&store, events_layout(vec![]), limits);
         let mut failed = None;
         for start in (0..30_000).step_by(500) {
@@ -363,11 +264,7 @@ async fn a_store_that_fails_leaves_an_error_and_nothing_else() {
             None => writer.finish().await.unwrap_err(),
         };
         assert_eq!(error.kind(), ErrorKind::StorageUnavailable, "{error}");
-        assert!(
-            error
-                .object()
-                .is_some_and(|object| object.starts_with("lake/events/part-"))
-        );
+        assert!(error.object().is_some_and(|object| object.starts_with("lake/events/part-")));
         assert_eq!(objects(&store).await, Vec::<String>::new(), "part {part}");
         assert_eq!(faulty.open_uploads(), 0, "part {part}");
     }
@@ -379,17 +276,11 @@ async fn parts_are_of_one_size_and_few_are_in_flight() {
     let store: Arc<dyn ObjectStore> = faulty.clone();
     let limits = small_limits();
     let mut writer = writer(&store, events_layout(vec![]), limits.clone());
-    writer
-        .write(&events(0, 20_000, &[Some("a")]))
-        .await
-        .unwrap();
+    writer.write(&events(0, 20_000, &[Some("a")])).await.unwrap();
     writer.finish().await.unwrap();
     let sizes = faulty.part_sizes();
     let (last, full) = sizes.split_last().unwrap();
-    assert!(
-        full.len() > 10 && full.iter().all(|&size| size == limits.part_bytes),
-        "{sizes:?}"
-    );
+    assert!(full.len() > 10 && full.iter().all(|&size| size == limits.part_bytes), "{sizes:?}");
     assert!(*last <= limits.part_bytes);
     assert_eq!(faulty.most_parts_in_flight(), limits.parts_in_flight_max);
 }
@@ -415,25 +306,13 @@ fn limits_keep_to_their_budget() {
             let Ok(limits) = WriterLimits::within(budget, column_count) else {
                 continue;
             };
-            assert!(
-                limits.held_bytes_max(true) <= budget,
-                "{column_count} {limits:?}"
-            );
-            assert!(
-                limits.held_bytes_max(false) <= limits.held_bytes_max(true),
-                "{limits:?}"
-            );
+            assert!(limits.held_bytes_max(true) <= budget, "{column_count} {limits:?}");
+            assert!(limits.held_bytes_max(false) <= limits.held_bytes_max(true), "{limits:?}");
             assert!(limits.part_bytes >= 5 << 20, "{limits:?}");
-            assert!(
-                limits.row_groups_times_columns_max >= column_count,
-                "{limits:?}"
-            );
+            assert!(limits.row_groups_times_columns_max >= column_count, "{limits:?}");
         }
     }
-    let (small, large) = (
-        WriterLimits::within(24 << 20, 16),
-        WriterLimits::within(400 << 20, 16),
-    );
+    let (small, large) = (WriterLimits::within(24 << 20, 16), WriterLimits::within(400 << 20, 16));
     let (small, large) = (small.unwrap(), large.unwrap());
     assert!(small.row_group_bytes_max < large.row_group_bytes_max);
     assert!(small.page_bytes_max < large.page_bytes_max);

@@ -24,17 +24,14 @@ fn column<T: std::fmt::Debug, A: Array + 'static>(
 ) -> impl Strategy<Value = ArrayRef> {
     let array = move |values| Arc::new(array(values)) as ArrayRef;
     // Of most values, of few, and of none: a row group may be all null.
-    (
-        vec(option::weighted(0.9, values), ROWS_MAX),
-        0..4_usize,
-        0..ROWS_MAX,
-    )
-        .prop_map(move |(mut values, blank, from)| {
+    (vec(option::weighted(0.9, values), ROWS_MAX), 0..4_usize, 0..ROWS_MAX).prop_map(
+        move |(mut values, blank, from)| {
             if blank == 0 {
                 values.iter_mut().skip(from).for_each(|value| *value = None);
             }
             array(values)
-        })
+        },
+    )
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -69,16 +66,9 @@ fn perhaps_nan() -> impl Strategy<Value = f64> {
 
 fn decimals(precision: u8, scale: i8) -> impl Strategy<Value = ArrayRef> {
     let greatest = 10_i128.pow(u32::from(precision)) - 1;
-    let values = prop_oneof![
-        -greatest..=greatest,
-        -200..200_i128,
-        Just(greatest),
-        Just(-greatest)
-    ];
+    let values = prop_oneof![-greatest..=greatest, -200..200_i128, Just(greatest), Just(-greatest)];
     column(values, move |values| {
-        Decimal128Array::from(values)
-            .with_precision_and_scale(precision, scale)
-            .unwrap()
+        Decimal128Array::from(values).with_precision_and_scale(precision, scale).unwrap()
     })
 }
 
@@ -89,10 +79,7 @@ fn numbers() -> impl Strategy<Value = Vec<ArrayRef>> {
         column(any::<i16>(), Int16Array::from),
         column(any::<i32>(), Int32Array::from),
         column(any::<i64>(), Int64Array::from),
-        column(
-            perhaps_nan().prop_map(|value| value as f32),
-            Float32Array::from,
-        ),
+        column(perhaps_nan().prop_map(|value| value as f32), Float32Array::from),
         column(perhaps_nan(), Float64Array::from),
         (decimals(7, 2), decimals(18, 0), decimals(38, 10)),
     )
@@ -102,9 +89,7 @@ fn numbers() -> impl Strategy<Value = Vec<ArrayRef>> {
 fn others() -> impl Strategy<Value = Vec<ArrayRef>> {
     (
         column(any::<i32>(), Date32Array::from),
-        column(any::<i64>(), |values| {
-            TimestampMicrosecondArray::from(values).with_timezone("UTC")
-        }),
+        column(any::<i64>(), |values| TimestampMicrosecondArray::from(values).with_timezone("UTC")),
         column(any::<i64>(), TimestampMicrosecondArray::from),
         column(text(), StringArray::from),
         column(vec(any::<u8>(), 0..100), |values| {
@@ -118,10 +103,7 @@ fn batch() -> impl Strategy<Value = RecordBatch> {
     (numbers(), others()).prop_map(|(mut columns, others)| {
         columns.extend(others);
         let fields = columns.iter().enumerate().map(|(position, column)| {
-            let id = (
-                PARQUET_FIELD_ID_META_KEY.to_owned(),
-                (position + 100).to_string(),
-            );
+            let id = (PARQUET_FIELD_ID_META_KEY.to_owned(), (position + 100).to_string());
             Field::new(format!("c.{position}"), column.data_type().clone(), true)
                 .with_metadata(HashMap::from([id]))
         });
@@ -146,16 +128,8 @@ fn at_most(a: &Value, b: &Value) -> bool {
 
 fn has_nan(column: &dyn Array) -> bool {
     match column.data_type() {
-        DataType::Float32 => column
-            .as_primitive::<Float32Type>()
-            .iter()
-            .flatten()
-            .any(f32::is_nan),
-        DataType::Float64 => column
-            .as_primitive::<Float64Type>()
-            .iter()
-            .flatten()
-            .any(f64::is_nan),
+        DataType::Float32 => column.as_primitive::<Float32Type>().iter().flatten().any(f32::is_nan),
+        DataType::Float64 => column.as_primitive::<Float64Type>().iter().flatten().any(f64::is_nan),
         _ => false,
     }
 }
@@ -164,12 +138,7 @@ fn check_column(column: &dyn Array, known: &crate::table::ColumnStatistics) {
     assert_eq!(known.null_count, column.null_count() as u64);
     let is_unbounded = column.data_type() == &DataType::Binary || has_nan(column);
     if is_unbounded || column.null_count() == column.len() {
-        assert_eq!(
-            (&known.lower, &known.upper),
-            (&None, &None),
-            "{}",
-            column.data_type()
-        );
+        assert_eq!((&known.lower, &known.upper), (&None, &None), "{}", column.data_type());
         return;
     }
     let lower = known.lower.as_ref().unwrap();
@@ -191,25 +160,13 @@ fn check_column(column: &dyn Array, known: &crate::table::ColumnStatistics) {
 
 async fn check(batch: RecordBatch, row_group_rows_max: usize) {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let layout = layout(
-        batch
-            .schema()
-            .fields()
-            .iter()
-            .map(|f| f.as_ref().clone())
-            .collect(),
-        vec![],
-    );
-    let limits = WriterLimits {
-        row_group_rows_max,
-        ..small_limits()
-    };
+    let layout =
+        layout(batch.schema().fields().iter().map(|f| f.as_ref().clone()).collect(), vec![]);
+    let limits = WriterLimits { row_group_rows_max, ..small_limits() };
     let mut writer = writer(&store, layout, limits);
     writer.write(&batch).await.unwrap();
     let files = writer.finish().await.unwrap();
-    let [file] = files.as_slice() else {
-        panic!("{files:?}")
-    };
+    let [file] = files.as_slice() else { panic!("{files:?}") };
     let back = read(&store, file).await;
     for (position, column) in batch.columns().iter().enumerate() {
         check_column(column, &file.columns[position]);
@@ -235,11 +192,7 @@ async fn the_footer_says_what_other_readers_need() {
     let fields = vec![
         Field::new("at", utc, true)
             .with_metadata(HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_owned(), "7".to_owned())])),
-        Field::new(
-            "local",
-            DataType::Timestamp(TimeUnit::Microsecond, None),
-            true,
-        ),
+        Field::new("local", DataType::Timestamp(TimeUnit::Microsecond, None), true),
     ];
     let layout = layout(fields, vec![]);
     let columns: Vec<ArrayRef> = vec![
@@ -255,10 +208,7 @@ async fn the_footer_says_what_other_readers_need() {
     let bytes = bytes_of(&store, &files[0]).await;
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
     let file = builder.metadata().file_metadata();
-    assert_eq!(
-        file.created_by(),
-        Some(concat!("lakefeed ", env!("CARGO_PKG_VERSION")))
-    );
+    assert_eq!(file.created_by(), Some(concat!("lakefeed ", env!("CARGO_PKG_VERSION"))));
     assert!(file.key_value_metadata().is_none_or(Vec::is_empty));
     let columns = builder.parquet_schema().columns();
     assert_eq!(columns[0].self_type().get_basic_info().id(), 7);

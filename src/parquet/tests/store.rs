@@ -38,10 +38,7 @@ impl FaultyStore {
             parts_in_flight: AtomicUsize::new(0),
             most_parts_in_flight: AtomicUsize::new(0),
         });
-        Self {
-            inner: InMemory::new(),
-            record,
-        }
+        Self { inner: InMemory::new(), record }
     }
 
     pub(super) fn part_sizes(&self) -> Vec<usize> {
@@ -126,10 +123,7 @@ impl ObjectStore for FaultyStore {
     ) -> Result<Box<dyn MultipartUpload>> {
         let inner = self.inner.put_multipart_opts(location, options).await?;
         self.record.open_uploads.fetch_add(1, SeqCst);
-        Ok(Box::new(FaultyUpload {
-            inner,
-            record: self.record.clone(),
-        }))
+        Ok(Box::new(FaultyUpload { inner, record: self.record.clone() }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {

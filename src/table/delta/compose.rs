@@ -26,6 +26,8 @@ use crate::table::{Append, Creation, DataFile, Layout, Pointer, TableDefinition}
 /// When the pointer to the ledger was last touched: the end of the year 9999, in milliseconds.
 /// Spark drops a `txn` action that is older than the table's retention, or that says no time.
 const NEVER_EXPIRES_MILLIS: i64 = 253_402_300_799_000;
+/// An address for what has none yet.
+const NOWHERE: &str = "memory:///new/";
 /// Sources named in the table's history. The ledger names them all.
 const HISTORY_SOURCES_MAX: usize = 50;
 
@@ -49,9 +51,7 @@ impl Committer for Capture {
     ) -> KernelResult<CommitResponse> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(to_json_bytes(actions)?);
         // To the kernel, not committed: nothing is built on top of it.
-        Ok(CommitResponse::Conflict {
-            version: metadata.version(),
-        })
+        Ok(CommitResponse::Conflict { version: metadata.version() })
     }
 
     fn is_catalog_committer(&self) -> bool {
@@ -66,7 +66,6 @@ impl Committer for Capture {
 /// The commit that adds `append` on top of `snapshot`.
 pub(super) fn append(
     engine: &dyn Engine,
-    url: &Url,
     snapshot: &SnapshotRef,
     layout: &Layout,
     append: &Append,
@@ -90,17 +89,17 @@ pub(super) fn append(
             partition_by: transaction.logical_partition_columns().to_vec(),
             state: transaction.write_state()?,
         };
-        let files = add_files(engine, url, layout, &append.files, &transaction, &target)?;
+        let root = snapshot.table_root();
+        let files = add_files(engine, root, layout, &append.files, &transaction, &target)?;
         transaction.add_files(files);
     }
     let _ = transaction.commit(engine)?;
     keep_pointer(&capture.take()?, application)
 }
 
-/// The creation of a table, as version 0.
+/// The creation of a table, as version 0. It names no address; the one below is nowhere.
 pub(super) fn creation(
     engine: &dyn Engine,
-    url: &Url,
     definition: &TableDefinition,
     application: &str,
     pointer: Pointer,
@@ -111,7 +110,7 @@ pub(super) fn creation(
         [] => DataLayout::None,
         columns => DataLayout::partitioned(columns),
     };
-    let transaction = create_table(url.as_str(), schema.clone(), ENGINE_INFO, false)
+    let transaction = create_table(NOWHERE, schema.clone(), ENGINE_INFO, false)
         .with_data_layout(data_layout)
         .with_transaction_id(application, pointer)
         .build(engine, Box::new(capture.clone()))?;
@@ -124,12 +123,7 @@ pub(super) fn creation(
     let _ = transaction.commit(engine)?;
     let commit = keep_pointer(&capture.take()?, application)?;
     let table_id = table_id(&commit)?;
-    Ok(Creation {
-        table_id,
-        pointer,
-        layout,
-        inner: Arc::new(commit),
-    })
+    Ok(Creation { table_id, pointer, layout, inner: Arc::new(commit) })
 }
 
 fn parameters(append: &Append) -> Vec<(&'static str, Option<String>)> {
@@ -155,7 +149,7 @@ fn metrics(append: &Append) -> Vec<(&'static str, Option<String>)> {
 /// The files' `add` actions, as the kernel wants them: one row each.
 fn add_files(
     engine: &dyn Engine,
-    url: &Url,
+    root: &Url,
     layout: &Layout,
     files: &[DataFile],
     transaction: &Transaction,
@@ -170,7 +164,7 @@ fn add_files(
     let mut partitions = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
     for file in files {
         let context = target.bind(&file.partition)?;
-        paths.push(context.resolve_file_path(&file_url(url, &file.path)?)?);
+        paths.push(context.resolve_file_path(&file_url(root, &file.path)?)?);
         for (name, value) in context.physical_partition_values() {
             partitions.keys().append_value(name);
             partitions.values().append_option(value.as_deref());
@@ -179,19 +173,13 @@ fn add_files(
     }
     let partitions = partitions.finish();
     let stats = parse_statistics(engine, layout, files, transaction)?;
-    let sizes = files
-        .iter()
-        .map(|file| i64::try_from(file.size_bytes).unwrap_or(i64::MAX));
+    let sizes = files.iter().map(|file| i64::try_from(file.size_bytes).unwrap_or(i64::MAX));
     let times = files.iter().map(|file| file.modified_millis);
     let field =
         |name: &str, data_type: &DataType, nullable| Field::new(name, data_type.clone(), nullable);
     let schema = Schema::new(vec![
         field("path", &DataType::Utf8, false),
-        field(
-            "partitionValues",
-            arrow::array::Array::data_type(&partitions),
-            false,
-        ),
+        field("partitionValues", arrow::array::Array::data_type(&partitions), false),
         field("size", &DataType::Int64, false),
         field("modificationTime", &DataType::Int64, false),
         field("stats", arrow::array::Array::data_type(&stats), true),
@@ -203,10 +191,7 @@ fn add_files(
         Arc::new(Int64Array::from_iter_values(times)),
         Arc::new(stats),
     ];
-    Ok(Box::new(ArrowEngineData::new(RecordBatch::try_new(
-        Arc::new(schema),
-        columns,
-    )?)))
+    Ok(Box::new(ArrowEngineData::new(RecordBatch::try_new(Arc::new(schema), columns)?)))
 }
 
 fn parse_statistics(
@@ -215,15 +200,12 @@ fn parse_statistics(
     files: &[DataFile],
     transaction: &Transaction,
 ) -> KernelResult<StructArray> {
-    let json = files
-        .iter()
-        .map(|file| Some(statistics::json(layout, file)));
+    let json = files.iter().map(|file| Some(statistics::json(layout, file)));
     let json: ArrayRef = Arc::new(json.collect::<StringArray>());
     let batch = RecordBatch::try_from_iter([("stats", json)])?;
-    let parsed = engine.json_handler().parse_json(
-        Box::new(ArrowEngineData::new(batch)),
-        transaction.stats_schema()?,
-    );
+    let parsed = engine
+        .json_handler()
+        .parse_json(Box::new(ArrowEngineData::new(batch)), transaction.stats_schema()?);
     Ok(parsed.try_into_record_batch()?.into())
 }
 
@@ -239,10 +221,7 @@ fn file_url(table: &Url, key: &str) -> KernelResult<Url> {
 /// Makes the pointer to the ledger outlast every retention: the kernel stamps it with now.
 fn keep_pointer(commit: &[u8], application: &str) -> KernelResult<Bytes> {
     let mut kept = Vec::with_capacity(commit.len());
-    for line in commit
-        .split(|&byte| byte == b'\n')
-        .filter(|line| !line.is_empty())
-    {
+    for line in commit.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
         let mut action: HashMap<String, serde_json::Value> = serde_json::from_slice(line)?;
         match action.get_mut("txn") {
             Some(txn) if txn["appId"] == application => {
@@ -257,10 +236,7 @@ fn keep_pointer(commit: &[u8], application: &str) -> KernelResult<Bytes> {
 }
 
 fn table_id(commit: &[u8]) -> KernelResult<String> {
-    for line in commit
-        .split(|&byte| byte == b'\n')
-        .filter(|line| !line.is_empty())
-    {
+    for line in commit.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
         let action: serde_json::Value = serde_json::from_slice(line)?;
         if let Some(id) = action["metaData"]["id"].as_str() {
             return Ok(id.to_owned());

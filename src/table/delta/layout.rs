@@ -38,9 +38,7 @@ impl Target {
                 .ok_or_else(|| KernelError::generic(format!("no partition column {name:?}")))?;
             Ok((name.clone(), scalar(value.as_ref(), field.data_type())?))
         });
-        builder
-            .with_partition_values(scalars.collect::<KernelResult<_>>()?)
-            .build()
+        builder.with_partition_values(scalars.collect::<KernelResult<_>>()?).build()
     }
 }
 
@@ -57,12 +55,7 @@ pub(super) fn kernel_schema(schema: &SchemaRef) -> KernelResult<KernelSchemaRef>
 pub(super) fn of(target: &Target) -> KernelResult<Layout> {
     let context = target.bind(&vec![None; target.partition_by.len()])?;
     let physical: Schema = context.physical_data_schema().as_ref().try_into_arrow()?;
-    let bounded: Vec<&[String]> = target
-        .state
-        .stats_columns()
-        .iter()
-        .map(|c| c.path())
-        .collect();
+    let bounded: Vec<&[String]> = target.state.stats_columns().iter().map(|c| c.path()).collect();
     let (mut fields, mut file_fields, mut bounded_columns) = (Vec::new(), Vec::new(), Vec::new());
     for field in target.schema.fields() {
         let logical: Field = field.try_into_arrow()?;
@@ -70,9 +63,7 @@ pub(super) fn of(target: &Target) -> KernelResult<Layout> {
         let stored = physical.field_with_name(physical_name).ok();
         let is_partition = target.partition_by.contains(field.name());
         if is_partition && stored.is_some() {
-            return Err(KernelError::unsupported(
-                "partition columns inside the data files",
-            ));
+            return Err(KernelError::unsupported("partition columns inside the data files"));
         }
         if !feedable(logical.data_type()) || (stored.is_none() && !is_partition) {
             if field.is_nullable() && !is_partition {
@@ -84,11 +75,7 @@ pub(super) fn of(target: &Target) -> KernelResult<Layout> {
             )));
         }
         let file_field = stored.unwrap_or(&logical).clone();
-        bounded_columns.push(
-            bounded
-                .iter()
-                .any(|path| *path == [physical_name.to_owned()]),
-        );
+        bounded_columns.push(bounded.iter().any(|path| *path == [physical_name.to_owned()]));
         file_fields.push(file_field);
         fields.push(logical.with_metadata(HashMap::new()));
     }

@@ -13,6 +13,7 @@ use delta_kernel_default_engine::DefaultEngineBuilder;
 use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
 use futures::TryStreamExt;
 use object_store::ObjectStore;
+use object_store::memory::InMemory;
 use object_store::path::Path;
 use url::Url;
 
@@ -43,6 +44,8 @@ pub struct DeltaTable {
     root: Path,
     store: Arc<dyn ObjectStore>,
     engine: Arc<dyn Engine>,
+    /// An engine over no storage: what is composed on it touches nothing.
+    nowhere: Arc<dyn Engine>,
     clock: Arc<dyn Clock>,
     entropy: Arc<Entropy>,
 }
@@ -55,8 +58,11 @@ impl DeltaTable {
     /// [`ErrorKind::Configuration`] for an address that cannot hold a table.
     pub fn new(environment: &Environment, location: &Location) -> Result<Self> {
         let executor = TokioMultiThreadExecutor::new(tokio::runtime::Handle::current());
-        let mut builder = DefaultEngineBuilder::new(Arc::clone(&location.store))
-            .with_task_executor(Arc::new(executor));
+        let executor = Arc::new(executor);
+        let nowhere = DefaultEngineBuilder::new(Arc::new(InMemory::new()))
+            .with_task_executor(Arc::clone(&executor));
+        let mut builder =
+            DefaultEngineBuilder::new(Arc::clone(&location.store)).with_task_executor(executor);
         if let Some(files) = std::num::NonZero::new(LOG_FILES_IN_FLIGHT_MAX) {
             builder = builder.with_buffer_size(files);
         }
@@ -69,6 +75,7 @@ impl DeltaTable {
             root: location.path.clone(),
             store: Arc::clone(&location.store),
             engine: Arc::new(builder.build()),
+            nowhere: Arc::new(nowhere.build()),
             clock: Arc::clone(&environment.clock),
             entropy: Arc::clone(&environment.entropy),
         })
@@ -96,12 +103,11 @@ impl DeltaTable {
     fn kernel_error(&self, cause: KernelError) -> Error {
         match cause {
             KernelError::ObjectStore(cause) => storage_error(&self.uri, cause),
-            KernelError::Unsupported(_) | KernelError::InvalidProtocol(_) => Error::new(
-                ErrorKind::TableUnsupported,
-                "the table asks for what is not supported",
-            )
-            .with_object(&self.uri)
-            .with_cause(cause),
+            KernelError::Unsupported(_) | KernelError::InvalidProtocol(_) => {
+                Error::new(ErrorKind::TableUnsupported, "the table asks for what is not supported")
+                    .with_object(&self.uri)
+                    .with_cause(cause)
+            }
             cause => Error::new(ErrorKind::TableInvalid, "the table's log cannot be read")
                 .with_object(&self.uri)
                 .with_cause(cause)
@@ -144,31 +150,20 @@ impl DeltaTable {
     }
 
     fn kernel_snapshot(&self, snapshot: &Snapshot) -> Result<SnapshotRef> {
-        snapshot
-            .inner
-            .downcast_ref::<SnapshotRef>()
-            .cloned()
-            .ok_or_else(|| {
-                Error::new(ErrorKind::Internal, "a snapshot of another format")
-                    .with_object(&self.uri)
-            })
+        snapshot.inner.downcast_ref::<SnapshotRef>().cloned().ok_or_else(|| {
+            Error::new(ErrorKind::Internal, "a snapshot of another format").with_object(&self.uri)
+        })
     }
 }
 
 fn is_log_file(log: &Path, file: &Path) -> bool {
-    let parts = file
-        .prefix_match(log)
-        .map(|parts| parts.collect::<Vec<_>>())
-        .unwrap_or_default();
+    let parts = file.prefix_match(log).map(|parts| parts.collect::<Vec<_>>()).unwrap_or_default();
     let [name] = parts.as_slice() else {
         return false;
     };
     let name = name.as_ref();
     (name.ends_with(".json") || name.ends_with(".parquet"))
-        && name
-            .bytes()
-            .take(slot::VERSION_DIGITS)
-            .all(|byte| byte.is_ascii_digit())
+        && name.bytes().take(slot::VERSION_DIGITS).all(|byte| byte.is_ascii_digit())
 }
 
 /// The ledger's application id in `txn` actions.
@@ -213,18 +208,16 @@ impl Table for DeltaTable {
         pointer: Pointer,
     ) -> Result<Creation> {
         let (definition, application) = (definition.clone(), application(ledger));
-        self.blocking(move |engine, url| {
-            compose::creation(engine, url, &definition, &application, pointer)
+        let nowhere = Arc::clone(&self.nowhere);
+        self.blocking(move |_, _| {
+            compose::creation(nowhere.as_ref(), &definition, &application, pointer)
         })
         .await
     }
 
     async fn try_create(&self, creation: &Creation) -> Result<CommitOutcome> {
         let Some(commit) = creation.inner.downcast_ref::<bytes::Bytes>() else {
-            return Err(Error::new(
-                ErrorKind::Internal,
-                "a creation of another format",
-            ));
+            return Err(Error::new(ErrorKind::Internal, "a creation of another format"));
         };
         self.slot(0).fill(commit).await
     }
@@ -241,16 +234,8 @@ impl Table for DeltaTable {
         let (append, application) = (append.clone(), application(ledger));
         let layout = Arc::clone(&base.layout);
         let commit = self
-            .blocking(move |engine, url| {
-                compose::append(
-                    engine,
-                    url,
-                    &kernel,
-                    &layout,
-                    &append,
-                    &application,
-                    pointer,
-                )
+            .blocking(move |engine, _| {
+                compose::append(engine, &kernel, &layout, &append, &application, pointer)
             })
             .await?;
         slot.fill(&commit).await

@@ -45,12 +45,8 @@ fn refusal(uri: &str, snapshot: &SnapshotRef, cause: KernelError) -> Error {
              t SET TBLPROPERTIES ('delta.minReaderVersion' = '3', 'delta.minWriterVersion' = '7')",
         )
     } else {
-        let features: Vec<&str> = protocol
-            .writer_features()
-            .into_iter()
-            .flatten()
-            .map(AsRef::as_ref)
-            .collect();
+        let features: Vec<&str> =
+            protocol.writer_features().into_iter().flatten().map(AsRef::as_ref).collect();
         Error::new(
             ErrorKind::TableUnsupported,
             format!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use delta_kernel::engine::arrow_data::EngineDataArrowExt;
 use delta_kernel::snapshot::SnapshotRef;
 use delta_kernel::{Engine, KernelResult};

@@ -49,11 +49,7 @@ impl Slot<'_> {
                 let ceiling = FILL_WAIT_MIN * 2_u32.pow(attempt);
                 self.clock.sleep(self.entropy.jitter(ceiling)).await;
             }
-            match self
-                .store
-                .put_opts(&path, commit.clone().into(), PutMode::Create.into())
-                .await
-            {
+            match self.store.put_opts(&path, commit.clone().into(), PutMode::Create.into()).await {
                 Ok(_) => return Ok(self.confirm().await),
                 Err(cause) if refused(&cause) => return Err(storage_error(path.as_ref(), cause)),
                 // Somebody was first, or our own earlier try was, or the answer was lost.
@@ -82,15 +78,8 @@ impl Slot<'_> {
         if found.meta.size != commit.len() as u64 {
             return Ok(Holds::Theirs);
         }
-        let bytes = found
-            .bytes()
-            .await
-            .map_err(|cause| storage_error(path.as_ref(), cause))?;
-        Ok(if bytes == *commit {
-            Holds::Ours
-        } else {
-            Holds::Theirs
-        })
+        let bytes = found.bytes().await.map_err(|cause| storage_error(path.as_ref(), cause))?;
+        Ok(if bytes == *commit { Holds::Ours } else { Holds::Theirs })
     }
 
     /// A filled slot counts when it is visible. Where the version before it is gone, the log has
@@ -111,8 +100,6 @@ impl Slot<'_> {
     }
 
     fn path_of(&self, version: u64) -> Path {
-        self.log
-            .clone()
-            .join(format!("{version:0VERSION_DIGITS$}.json"))
+        self.log.clone().join(format!("{version:0VERSION_DIGITS$}.json"))
     }
 }

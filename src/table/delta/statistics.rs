@@ -96,10 +96,7 @@ mod tests {
         assert_eq!(decimal(12_345, 2), "123.45");
         assert_eq!(decimal(-5, 3), "-0.005");
         assert_eq!(decimal(7, 0), "7");
-        assert_eq!(
-            decimal(i128::from(i64::MAX) * 10, 1),
-            "9223372036854775807.0"
-        );
+        assert_eq!(decimal(i128::from(i64::MAX) * 10, 1), "9223372036854775807.0");
     }
 
     #[test]
@@ -107,10 +104,7 @@ mod tests {
         let zoned = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         let plain = DataType::Timestamp(TimeUnit::Microsecond, None);
         let text = |micros, column, bound| timestamp(micros, column, bound).unwrap();
-        assert_eq!(
-            text(1_999, &zoned, Bound::Lower),
-            "1970-01-01T00:00:00.001Z"
-        );
+        assert_eq!(text(1_999, &zoned, Bound::Lower), "1970-01-01T00:00:00.001Z");
         assert_eq!(text(1_999, &plain, Bound::Upper), "1970-01-01T00:00:00.002");
         assert_eq!(text(2_000, &plain, Bound::Upper), "1970-01-01T00:00:00.002");
         assert_eq!(text(-1, &plain, Bound::Lower), "1969-12-31T23:59:59.999");
