@@ -91,6 +91,7 @@ impl FieldReader {
     }
 
     /// Whether `text`, a field without its quotes, stands for null.
+    #[inline]
     pub(super) fn is_null(&self, text: &[u8]) -> bool {
         if text.is_empty() {
             return self.empty_is_null;
@@ -99,10 +100,17 @@ impl FieldReader {
     }
 
     /// Whether a field of a well-shaped row is quoted; such a field ends with a quote too.
+    #[inline]
     pub(super) fn is_quoted(&self, field: &[u8]) -> bool {
         field
             .first()
             .is_some_and(|first| Some(*first) == self.quote)
+    }
+
+    /// Whether a field has neither quotes nor spaces around it.
+    #[inline]
+    pub(super) fn is_plain(&self, field: &[u8]) -> bool {
+        !self.is_quoted(field) && field.first() != Some(&b' ') && field.last() != Some(&b' ')
     }
 
     /// A field's text: without its quotes and escapes.

@@ -297,7 +297,7 @@ impl Evidence {
         Self {
             any: true,
             boolean: text.eq_ignore_ascii_case(b"true") || text.eq_ignore_ascii_case(b"false"),
-            integer: plain && value::signed::<i64>(text).is_some(),
+            integer: plain && value::signed::<i64>(text.into()).is_some(),
             float: plain && is_float(text, digits),
             digits,
             date: value::date(text).is_some(),
@@ -360,10 +360,11 @@ fn is_plain(text: &[u8]) -> bool {
 fn is_float(text: &[u8], digits: bool) -> bool {
     let magnitude = text.strip_prefix(b"-").unwrap_or(text);
     if magnitude.iter().all(u8::is_ascii_digit) {
-        return value::unsigned::<u64>(magnitude).is_some_and(|value| value <= F64_INTEGER_MAX);
+        return value::unsigned::<u64>(magnitude.into())
+            .is_some_and(|value| value <= F64_INTEGER_MAX);
     }
     // A number that is too large for a f64 would become infinite.
-    value::float64(text).is_some_and(|value| value.is_finite() || !digits)
+    value::float64(text.into()).is_some_and(|value| value.is_finite() || !digits)
 }
 
 #[cfg(test)]

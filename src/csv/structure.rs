@@ -322,7 +322,7 @@ impl Structure {
         self.bounds.resize((self.rows + 1) * stride, 0);
     }
 
-    #[inline]
+    #[inline(always)]
     fn marks(&self, block: &[u8; BLOCK_BYTES]) -> Marks {
         let mut bytes = 0;
         let mut quoting = 0;
@@ -355,7 +355,7 @@ const LOW_BITS: u64 = 0x7F7F_7F7F_7F7F_7F7F;
 
 /// The high bit of each byte of `word` that equals `byte`; exact, without carries between bytes.
 #[inline]
-fn equal_bytes(word: u64, byte: u8) -> u64 {
+pub(super) fn equal_bytes(word: u64, byte: u8) -> u64 {
     let difference = word ^ (u64::from(byte) * 0x0101_0101_0101_0101);
     !(((difference & LOW_BITS) + LOW_BITS) | difference | LOW_BITS)
 }

@@ -320,7 +320,9 @@ mod reference {
             DataType::Timestamp(..) => (timestamp(value).map(|(micros, _)| micros), "a timestamp"),
             _ => (Some(Cell::Text(text.as_bytes().to_vec())), "text"),
         };
-        cell.ok_or_else(|| format!("{text:?} is not {name}"))
+        let start: String = text.chars().take(64).collect();
+        let rest = if start.len() < text.len() { "…" } else { "" };
+        cell.ok_or_else(|| format!("{start:?}{rest} is not {name}"))
     }
 
     fn boolean(value: &str) -> Option<Cell> {
