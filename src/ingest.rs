@@ -53,9 +53,8 @@ const OBJECTS_PER_COMMIT_MAX: usize = 10_000;
 /// which `observer` sees as soon as it is known.
 ///
 /// # Errors
-/// When nothing can be ingested at all: a wrong configuration, a table that cannot be read or
-/// written, a ledger that is missing, a budget that is too small. What happens to one object is in
-/// its receipt instead.
+/// [`ErrorKind::Configuration`] and [`ErrorKind::OverBudget`], before anything was started. Whatever
+/// happens later is in the receipts: a table that cannot be read or written fails each object.
 pub async fn ingest(
     environment: &Environment,
     feed: &Feed,
@@ -67,16 +66,29 @@ pub async fn ingest(
     let mut pending = run.candidates(announcements)?;
     for _ in 0..ROUNDS_MAX {
         if pending.is_empty() {
-            break;
+            return Ok(run.receipts);
         }
-        pending = run.round(pending).await?;
+        let waiting = pending.clone();
+        pending = match run.round(pending).await {
+            Ok(again) => again,
+            Err(error) if run.receipts.is_empty() && is_for_the_caller(error.kind()) => {
+                return Err(error);
+            }
+            Err(error) => {
+                run.fail_waiting(waiting, &error);
+                return Ok(run.receipts);
+            }
+        };
     }
-    for candidate in pending {
-        let error = Error::new(ErrorKind::Contention, "it lost every race against other writers")
-            .with_advice("run again later; nothing of it was committed");
-        run.finish(candidate.failed(&error));
-    }
+    let error = Error::new(ErrorKind::Contention, "it lost every race against other writers")
+        .with_advice("run again later; nothing of it was committed");
+    run.fail_waiting(pending, &error);
     Ok(run.receipts)
+}
+
+/// Whether an error is about what was asked, and not about what happened to any object.
+fn is_for_the_caller(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Configuration | ErrorKind::OverBudget)
 }
 
 /// One micro-batch under way.
@@ -123,7 +135,6 @@ impl<'a> Run<'a> {
             if task.object.size_bytes <= limits.stage_bytes_max { &mut small } else { &mut large }
                 .push(task);
         }
-        small.sort_by_key(|task: &Task| task.object.size_bytes);
         let mut aliases = Some(aliases).filter(|aliases| !aliases.is_empty());
         while !small.is_empty() || aliases.is_some() {
             let rest = small.split_off(small.len().min(OBJECTS_PER_COMMIT_MAX));
@@ -307,6 +318,16 @@ impl<'a> Run<'a> {
         for (task, _) in tasks {
             let receipt = task.failed(self.environment, error);
             self.finish(receipt);
+        }
+    }
+
+    /// Fails those of `candidates` that have no receipt yet.
+    fn fail_waiting(&mut self, candidates: Vec<Candidate>, error: &Error) {
+        let told: HashSet<String> = self.receipts.iter().map(|r| r.source.clone()).collect();
+        for candidate in candidates {
+            if !told.contains(&candidate.announcement.location.uri) {
+                self.finish(candidate.failed(error));
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use arrow::error::ArrowError;
 
 use super::dialect::FieldReader;
 use super::reject::{Fault, Faults, quoted};
-use super::value;
+use super::value::{self, Text};
 
 /// Some rows of a buffer.
 #[derive(Clone, Copy)]
@@ -33,31 +33,43 @@ pub(super) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// The field at `position` of each row, with its quotes. A rejected row's are empty.
-    fn fields(self, position: usize) -> impl Iterator<Item = &'a [u8]> {
-        self.bounds.chunks_exact(self.stride).map(move |row| self.field_of(row, position))
+    #[inline]
+    fn fields(self, position: usize) -> impl Iterator<Item = Text<'a>> {
+        self.bounds
+            .chunks_exact(self.stride)
+            .map(move |row| self.field_of(row, position))
     }
 
     /// The field at `position` of `row`.
     pub(super) fn field(self, row: usize, position: usize) -> &'a [u8] {
         self.field_of(&self.bounds[row * self.stride..], position)
+            .bytes()
     }
 
     #[inline]
-    fn field_of(self, row_bounds: &[u32], position: usize) -> &'a [u8] {
-        let range =
-            row_bounds[position].wrapping_add(1) as usize..row_bounds[position + 1] as usize;
-        self.buffer.get(range).unwrap_or_default()
+    fn field_of(self, row_bounds: &[u32], position: usize) -> Text<'a> {
+        let start = row_bounds[position].wrapping_add(1) as usize;
+        Text::within(self.buffer, start, row_bounds[position + 1] as usize)
     }
 
     /// The range of `row` in the buffer, without its line end.
     pub(super) fn range(&self, row: usize) -> (usize, usize) {
         let row = &self.bounds[row * self.stride..][..self.stride];
-        (row[0].wrapping_add(1) as usize, row[self.stride - 1] as usize)
+        (
+            row[0].wrapping_add(1) as usize,
+            row[self.stride - 1] as usize,
+        )
     }
 
     fn fault(&self, row: usize, column: &Field, reason: String) -> Fault {
         let (start, end) = self.range(row);
-        Fault { reason, column: Some(column.name().clone()), start, end, line_of: start }
+        Fault {
+            reason,
+            column: Some(column.name().clone()),
+            start,
+            end,
+            line_of: start,
+        }
     }
 }
 
@@ -84,24 +96,26 @@ pub(super) fn column_for(field: &Field) -> Option<Box<dyn Column>> {
         T::UInt16 => primitive::<UInt16Type>(field, "a uint16", value::unsigned),
         T::UInt32 => primitive::<UInt32Type>(field, "a uint32", value::unsigned),
         T::UInt64 => primitive::<UInt64Type>(field, "a uint64", value::unsigned),
-        T::Float32 => primitive::<Float32Type>(field, "a float32", value::float32),
+        T::Float32 => {
+            primitive::<Float32Type>(field, "a float32", |text| value::float32(text.bytes()))
+        }
         T::Float64 => primitive::<Float64Type>(field, "a float64", value::float64),
-        T::Date32 => primitive::<Date32Type>(field, "a date", value::date),
+        T::Date32 => primitive::<Date32Type>(field, "a date", |text| value::date(text.bytes())),
         T::Decimal128(precision, scale) => {
             let scale = u8::try_from(scale).ok()?;
             let name = format!("a decimal({precision},{scale})");
-            let parse = move |text: &[u8]| value::decimal(text, precision, scale);
+            let parse = move |text: Text<'_>| value::decimal(text, precision, scale);
             primitive::<Decimal128Type>(field, &name, parse)
         }
         T::Timestamp(TimeUnit::Microsecond, None) => {
-            let parse = |text: &[u8]| match value::timestamp(text) {
+            let parse = |text: Text<'_>| match value::timestamp(text.bytes()) {
                 Some((micros, false)) => Some(micros),
                 _ => None,
             };
             primitive::<TimestampMicrosecondType>(field, "a timestamp without an offset", parse)
         }
         T::Timestamp(TimeUnit::Microsecond, Some(ref zone)) if &**zone == "UTC" => {
-            let parse = |text: &[u8]| value::timestamp(text).map(|(micros, _)| micros);
+            let parse = |text: Text<'_>| value::timestamp(text.bytes()).map(|(micros, _)| micros);
             primitive::<TimestampMicrosecondType>(field, "a timestamp", parse)
         }
         T::Utf8 | T::Binary => Box::new(Texts::new(field)),
@@ -140,29 +154,39 @@ impl Judge {
     fn null(&self, rows: Rows<'_>, row: usize, faults: &mut Faults) {
         if !self.field.is_nullable() {
             faults.add(row, || {
-                rows.fault(row, &self.field, "null in a column that must not be null".to_owned())
+                rows.fault(
+                    row,
+                    &self.field,
+                    "null in a column that must not be null".to_owned(),
+                )
             });
         }
     }
 
-    /// The value of a field that is not plainly one: a null, quoted, within spaces, or bad.
-    #[inline(never)]
+    /// The value of a field. There is one call of `parse`, so that it becomes part of the loop.
+    #[inline(always)]
     fn read<T>(
         &self,
         rows: Rows<'_>,
         row: usize,
-        field: &[u8],
-        parse: impl Fn(&[u8]) -> Option<T>,
+        field: Text<'_>,
+        parse: impl Fn(Text<'_>) -> Option<T>,
         faults: &mut Faults,
     ) -> Option<T> {
-        let text = rows.reader.text(field);
-        if rows.reader.is_null(&text) {
+        let unquoted;
+        let (whole, text) = if rows.reader.is_plain(field.bytes()) {
+            (field.bytes(), field)
+        } else {
+            unquoted = rows.reader.text(field.bytes());
+            (&*unquoted, value::trimmed(&unquoted).into())
+        };
+        if rows.reader.is_null(whole) {
             self.null(rows, row, faults);
             return None;
         }
-        let value = parse(value::trimmed(&text));
+        let value = parse(text);
         if value.is_none() {
-            self.bad(rows, row, &text, faults);
+            self.bad(rows, row, whole, faults);
         }
         value
     }
@@ -178,9 +202,12 @@ struct Primitive<T: ArrowPrimitiveType, P> {
 fn primitive<T: ArrowPrimitiveType>(
     field: Field,
     type_name: &str,
-    parse: impl Fn(&[u8]) -> Option<T::Native> + Send + 'static,
+    parse: impl Fn(Text<'_>) -> Option<T::Native> + Send + 'static,
 ) -> Box<dyn Column> {
-    let judge = Judge { field, type_name: type_name.to_owned() };
+    let judge = Judge {
+        field,
+        type_name: type_name.to_owned(),
+    };
     Box::new(Primitive::<T, _> {
         judge,
         parse,
@@ -192,12 +219,11 @@ fn primitive<T: ArrowPrimitiveType>(
 impl<T, P> Column for Primitive<T, P>
 where
     T: ArrowPrimitiveType,
-    P: Fn(&[u8]) -> Option<T::Native> + Send,
+    P: Fn(Text<'_>) -> Option<T::Native> + Send,
 {
     fn parse(&mut self, rows: Rows<'_>, position: usize, faults: &mut Faults) {
         for (row, field) in rows.fields(position).enumerate() {
-            let plain = if rows.reader.is_null(field) { None } else { (self.parse)(field) };
-            let value = plain.or_else(|| self.judge.read(rows, row, field, &self.parse, faults));
+            let value = self.judge.read(rows, row, field, &self.parse, faults);
             self.validity.append(value.is_some());
             self.values.push(value.unwrap_or_default());
         }
@@ -208,7 +234,9 @@ where
         let next = Vec::with_capacity(self.values.len());
         let values = ScalarBuffer::from(std::mem::replace(&mut self.values, next));
         let array = PrimitiveArray::<T>::try_new(values, self.validity.finish())?;
-        Ok(Arc::new(array.with_data_type(self.judge.field.data_type().clone())))
+        Ok(Arc::new(
+            array.with_data_type(self.judge.field.data_type().clone()),
+        ))
     }
 }
 
@@ -221,7 +249,10 @@ struct Booleans {
 impl Booleans {
     fn new(field: Field) -> Self {
         Self {
-            judge: Judge { field, type_name: "a boolean".to_owned() },
+            judge: Judge {
+                field,
+                type_name: "a boolean".to_owned(),
+            },
             values: BooleanBufferBuilder::new(0),
             validity: NullBufferBuilder::new(0),
         }
@@ -231,14 +262,18 @@ impl Booleans {
 impl Column for Booleans {
     fn parse(&mut self, rows: Rows<'_>, position: usize, faults: &mut Faults) {
         for (row, field) in rows.fields(position).enumerate() {
-            let value = self.judge.read(rows, row, field, value::boolean, faults);
+            let parse = |text: Text<'_>| value::boolean(text.bytes());
+            let value = self.judge.read(rows, row, field, parse, faults);
             self.validity.append(value.is_some());
             self.values.append(value.unwrap_or_default());
         }
     }
 
     fn finish(&mut self, _: usize) -> Result<ArrayRef, ArrowError> {
-        Ok(Arc::new(BooleanArray::new(self.values.finish(), self.validity.finish())))
+        Ok(Arc::new(BooleanArray::new(
+            self.values.finish(),
+            self.validity.finish(),
+        )))
     }
 }
 
@@ -253,7 +288,10 @@ struct Texts {
 impl Texts {
     fn new(field: Field) -> Self {
         Self {
-            judge: Judge { field, type_name: "text".to_owned() },
+            judge: Judge {
+                field,
+                type_name: "text".to_owned(),
+            },
             bytes: Vec::new(),
             offsets: vec![0],
             validity: NullBufferBuilder::new(0),
@@ -264,13 +302,14 @@ impl Texts {
 impl Column for Texts {
     fn parse(&mut self, rows: Rows<'_>, position: usize, faults: &mut Faults) {
         for (row, field) in rows.fields(position).enumerate() {
-            let quoted = rows.reader.is_quoted(field);
-            let valid = quoted || !rows.reader.is_null(field);
+            let quoted = rows.reader.is_quoted(field.bytes());
+            let valid = quoted || !rows.reader.is_null(field.bytes());
             self.validity.append(valid);
             if quoted {
-                self.bytes.extend_from_slice(&rows.reader.text(field));
+                self.bytes
+                    .extend_from_slice(&rows.reader.text(field.bytes()));
             } else if valid {
-                self.bytes.extend_from_slice(field);
+                field.append_to(&mut self.bytes);
             } else {
                 self.judge.null(rows, row, faults);
             }

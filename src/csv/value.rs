@@ -2,23 +2,130 @@
 //!
 //! The text has no quotes, and no spaces around it. Nothing is rounded but binary floating point,
 //! which is rounded correctly.
+//!
+//! What is inlined always is so because a [`Text`] handed over through memory stalls the loop over a
+//! column for longer than the parsing takes.
 
 use std::ops::RangeInclusive;
+
+use super::structure::equal_bytes;
 
 /// Days before 1970-01-01 in the proleptic Gregorian calendar, counted from 0000-03-01.
 const EPOCH_DAYS: i32 = 719_468;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
-/// Up to this many digits cannot overflow a `u64`.
-const U64_DIGITS: usize = 19;
-
 /// Up to this many digits are exact in a `f64`.
 const F64_DIGITS: usize = 15;
 
 /// The powers of ten that are exact in a `f64`, as far as [`F64_DIGITS`] can need them.
-const F64_POWERS: [f64; F64_DIGITS + 1] =
-    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+const F64_POWERS: [f64; F64_DIGITS + 1] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+];
+
+/// The text of one field.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Text<'a> {
+    bytes: &'a [u8],
+    /// The eight bytes up to the text's end, whatever is before it.
+    tail: u64,
+}
+
+impl<'a> Text<'a> {
+    /// The text at `start..end` of `buffer`; empty where there is none.
+    #[inline(always)]
+    pub(super) fn within(buffer: &'a [u8], start: usize, end: usize) -> Self {
+        let bytes = buffer.get(start..end).unwrap_or_default();
+        match buffer.get(..end).and_then(|before| before.last_chunk()) {
+            Some(tail) => Self {
+                bytes,
+                tail: u64::from_le_bytes(*tail),
+            },
+            None => Self::alone(bytes),
+        }
+    }
+
+    /// A text with nothing before it.
+    #[cold]
+    fn alone(bytes: &'a [u8]) -> Self {
+        let mut tail = [0; 8];
+        for (to, from) in tail.iter_mut().rev().zip(bytes.iter().rev()) {
+            *to = *from;
+        }
+        Self {
+            bytes,
+            tail: u64::from_le_bytes(tail),
+        }
+    }
+
+    #[inline]
+    pub(super) fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Appends the text to `bytes`. A short one goes as eight bytes at once, and is then cut.
+    #[inline]
+    pub(super) fn append_to(self, bytes: &mut Vec<u8>) {
+        let length = self.bytes.len();
+        if (1..=8).contains(&length) {
+            let end = bytes.len() + length;
+            let front_first = self.tail >> (8 * (8 - length));
+            bytes.extend_from_slice(&front_first.to_le_bytes());
+            bytes.truncate(end);
+        } else {
+            bytes.extend_from_slice(self.bytes);
+        }
+    }
+
+    /// A short text as eight bytes, filled up with zero digits in front.
+    #[inline(always)]
+    fn word(self) -> Option<u64> {
+        let length = self.bytes.len();
+        if length == 0 || length > 8 {
+            return None;
+        }
+        let missing = 8 * (8 - length as u32);
+        let front = (1_u64 << missing) - 1;
+        Some((self.tail & !front) | (ZERO_DIGITS & front))
+    }
+}
+
+impl<'a> From<&'a [u8]> for Text<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::within(bytes, 0, bytes.len())
+    }
+}
+
+const ZERO_DIGITS: u64 = 0x3030_3030_3030_3030;
+
+/// The number that eight digits are; the first byte is the first digit.
+#[inline(always)]
+fn eight_digits(word: u64) -> Option<u64> {
+    let digits = word ^ ZERO_DIGITS;
+    if (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & 0x8080_8080_8080_8080 != 0 {
+        return None;
+    }
+    // Neighbours are joined to numbers of two digits, then four, then eight.
+    let pairs = (digits * 10 + (digits >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
+    Some((fours * 10_000 + (fours >> 32)) & 0xFFFF_FFFF)
+}
+
+/// Takes the point out of eight digits, and says how many digits are after it.
+#[inline(always)]
+fn without_point(word: u64) -> (u64, usize) {
+    let points = equal_bytes(word, b'.');
+    if points == 0 {
+        return (word, 0);
+    }
+    let bit = points.trailing_zeros() & !7;
+    let front = (1_u64 << bit) - 1;
+    let back = !front & !(0xFF << bit);
+    (
+        (word & back) | ((word & front) << 8) | u64::from(b'0'),
+        7 - bit as usize / 8,
+    )
+}
 
 /// `text` without the spaces around it.
 pub(super) fn trimmed(mut text: &[u8]) -> &[u8] {
@@ -31,9 +138,9 @@ pub(super) fn trimmed(mut text: &[u8]) -> &[u8] {
 /// A declared boolean.
 pub(super) fn boolean(text: &[u8]) -> Option<bool> {
     let is = |word: &&str| text.eq_ignore_ascii_case(word.as_bytes());
-    if ["true", "t", "1", "yes", "y"].iter().any(|word| is(word)) {
+    if ["true", "t", "1", "yes", "y"].iter().any(is) {
         Some(true)
-    } else if ["false", "f", "0", "no", "n"].iter().any(|word| is(word)) {
+    } else if ["false", "f", "0", "no", "n"].iter().any(is) {
         Some(false)
     } else {
         None
@@ -41,8 +148,8 @@ pub(super) fn boolean(text: &[u8]) -> Option<bool> {
 }
 
 /// A signed integer of any width: a sign or none, and digits.
-#[inline]
-pub(super) fn signed<T: TryFrom<i64>>(text: &[u8]) -> Option<T> {
+#[inline(always)]
+pub(super) fn signed<T: TryFrom<i64>>(text: Text<'_>) -> Option<T> {
     let (negative, rest) = sign(text);
     let magnitude = digits(rest)?;
     let value = if negative {
@@ -54,16 +161,20 @@ pub(super) fn signed<T: TryFrom<i64>>(text: &[u8]) -> Option<T> {
 }
 
 /// An unsigned integer of any width; zero may have a minus.
-#[inline]
-pub(super) fn unsigned<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
+#[inline(always)]
+pub(super) fn unsigned<T: TryFrom<u64>>(text: Text<'_>) -> Option<T> {
     let (negative, rest) = sign(text);
     let magnitude = digits(rest)?;
-    if negative && magnitude != 0 { None } else { T::try_from(magnitude).ok() }
+    if negative && magnitude != 0 {
+        None
+    } else {
+        T::try_from(magnitude).ok()
+    }
 }
 
 /// The nearest `f64`: decimal, with or without an exponent, or `inf`, `infinity`, `nan`.
-#[inline]
-pub(super) fn float64(text: &[u8]) -> Option<f64> {
+#[inline(always)]
+pub(super) fn float64(text: Text<'_>) -> Option<f64> {
     let (negative, rest) = sign(text);
     match short_decimal(rest) {
         // Both operands are exact, so that the division rounds once, as it should.
@@ -71,7 +182,7 @@ pub(super) fn float64(text: &[u8]) -> Option<f64> {
             let magnitude = mantissa as f64 / F64_POWERS[places];
             Some(if negative { -magnitude } else { magnitude })
         }
-        None => std::str::from_utf8(text).ok()?.parse().ok(),
+        None => std::str::from_utf8(text.bytes).ok()?.parse().ok(),
     }
 }
 
@@ -82,12 +193,12 @@ pub(super) fn float32(text: &[u8]) -> Option<f32> {
 
 /// The unscaled value of a decimal that has at most `precision` digits, `scale` of them after the
 /// point. Further digits after the point must be zeros. There is no exponent.
-#[inline]
-pub(super) fn decimal(text: &[u8], precision: u8, scale: u8) -> Option<i128> {
+#[inline(always)]
+pub(super) fn decimal(text: Text<'_>, precision: u8, scale: u8) -> Option<i128> {
     let (negative, rest) = sign(text);
     let (mantissa, places) = match short_decimal(rest) {
         Some((mantissa, places)) => (i128::from(mantissa), places),
-        None => long_decimal(rest, usize::from(scale))?,
+        None => long_decimal(rest.bytes, usize::from(scale))?,
     };
     let shift = u32::from(scale).checked_sub(u32::try_from(places).ok()?);
     let magnitude = match shift {
@@ -108,15 +219,21 @@ pub(super) fn decimal(text: &[u8], precision: u8, scale: u8) -> Option<i128> {
 }
 
 /// Days since 1970-01-01 of `YYYY-MM-DD`, years 0001 to 9999.
-#[inline]
+#[inline(always)]
 pub(super) fn date(text: &[u8]) -> Option<i32> {
-    let &[y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1] = text else {
-        return None;
+    let text: &[u8; 10] = text.try_into().ok()?;
+    let mut sound = text[4] == b'-' && text[7] == b'-';
+    let mut digit = |i: usize| {
+        let digit = text[i].wrapping_sub(b'0');
+        sound &= digit <= 9;
+        i32::from(digit)
     };
-    let year = 100 * two_digits(y0, y1)? + two_digits(y2, y3)?;
-    let (month, day) = (two_digits(m0, m1)?, two_digits(d0, d1)?);
-    let valid = year > 0 && day > 0 && (1..=12).contains(&month) && day <= month_days(year, month);
-    valid.then(|| days_since_epoch(year, month, day))
+    let year = 1000 * digit(0) + 100 * digit(1) + 10 * digit(2) + digit(3);
+    let month = 10 * digit(5) + digit(6);
+    let day = 10 * digit(8) + digit(9);
+    // All at once: one branch that is always taken is cheaper than many.
+    sound &= (year > 0) & (day > 0) & (day <= month_days(year, month));
+    sound.then(|| days_since_epoch(year, month, day))
 }
 
 /// A timestamp in microseconds since 1970, and whether it says its offset from UTC.
@@ -127,7 +244,9 @@ pub(super) fn timestamp(text: &[u8]) -> Option<(i64, bool)> {
     let (day, rest) = text.split_at_checked(10)?;
     let midnight = i64::from(date(day)?) * 86_400;
     let Some((b'T' | b' ', rest)) = rest.split_first() else {
-        return rest.is_empty().then_some((midnight * MICROS_PER_SECOND, false));
+        return rest
+            .is_empty()
+            .then_some((midnight * MICROS_PER_SECOND, false));
     };
     let (hour, rest) = two_digits_of(rest, 0..=23)?;
     let (minute, mut rest) = two_digits_of(rest.strip_prefix(b":")?, 0..=59)?;
@@ -138,48 +257,73 @@ pub(super) fn timestamp(text: &[u8]) -> Option<(i64, bool)> {
             (micros, rest) = microseconds(fraction)?;
         }
     }
-    let (offset, zoned) = if rest.is_empty() { (0, false) } else { (offset_seconds(rest)?, true) };
+    let (offset, zoned) = if rest.is_empty() {
+        (0, false)
+    } else {
+        (offset_seconds(rest)?, true)
+    };
     let seconds = midnight + i64::from(hour * 3600 + minute * 60 + second - offset);
     Some((seconds * MICROS_PER_SECOND + micros, zoned))
 }
 
-#[inline]
-fn sign(text: &[u8]) -> (bool, &[u8]) {
-    match text {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
+#[inline(always)]
+fn sign(text: Text<'_>) -> (bool, Text<'_>) {
+    match text.bytes {
+        [b'-', rest @ ..] => (
+            true,
+            Text {
+                bytes: rest,
+                ..text
+            },
+        ),
+        [b'+', rest @ ..] => (
+            false,
+            Text {
+                bytes: rest,
+                ..text
+            },
+        ),
         _ => (false, text),
     }
 }
 
 /// One or more digits that fit.
-#[inline]
-fn digits(text: &[u8]) -> Option<u64> {
+#[inline(always)]
+fn digits(text: Text<'_>) -> Option<u64> {
+    if let Some(word) = text.word() {
+        return eight_digits(word);
+    }
+    long_digits(text.bytes)
+}
+
+#[inline(never)]
+fn long_digits(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
     }
-    if text.len() > U64_DIGITS {
-        return text.iter().try_fold(0_u64, |value, byte| {
-            let digit = byte.wrapping_sub(b'0');
-            let digit = (digit <= 9).then_some(u64::from(digit))?;
-            value.checked_mul(10)?.checked_add(digit)
-        });
-    }
-    let mut value = 0_u64;
-    let mut all_digits = true;
-    for byte in text {
+    text.iter().try_fold(0_u64, |value, byte| {
         let digit = byte.wrapping_sub(b'0');
-        all_digits &= digit <= 9;
-        // Wraps only if there is something else than digits.
-        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
-    }
-    all_digits.then_some(value)
+        let digit = (digit <= 9).then_some(u64::from(digit))?;
+        value.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 /// Digits with a point or none, few enough to be exact everywhere: as an integer, and how many of
 /// them are after the point.
-#[inline]
-fn short_decimal(text: &[u8]) -> Option<(u64, usize)> {
+#[inline(always)]
+fn short_decimal(text: Text<'_>) -> Option<(u64, usize)> {
+    if let Some(word) = text.word() {
+        let (digits, places) = without_point(word);
+        let only_a_point = text.bytes == b".";
+        return eight_digits(digits)
+            .filter(|_| !only_a_point)
+            .map(|number| (number, places));
+    }
+    medium_decimal(text.bytes)
+}
+
+#[inline(never)]
+fn medium_decimal(text: &[u8]) -> Option<(u64, usize)> {
     if text.len() > F64_DIGITS + 1 {
         return None;
     }
@@ -197,7 +341,9 @@ fn short_decimal(text: &[u8]) -> Option<(u64, usize)> {
     }
     let digits = text.len() - usize::from(point.is_some());
     let places = point.map_or(0, |point| text.len() - point - 1);
-    (1..=F64_DIGITS).contains(&digits).then_some((mantissa, places))
+    (1..=F64_DIGITS)
+        .contains(&digits)
+        .then_some((mantissa, places))
 }
 
 /// As [`short_decimal`], for any number of digits; zeros beyond `scale` are left out.
@@ -214,11 +360,14 @@ fn long_decimal(text: &[u8], scale: usize) -> Option<(i128, usize)> {
     if excess.iter().any(|byte| *byte != b'0') {
         return None;
     }
-    let mantissa = whole.iter().chain(fraction).try_fold(0_i128, |value, byte| {
-        let digit = byte.wrapping_sub(b'0');
-        let digit = (digit <= 9).then_some(i128::from(digit))?;
-        value.checked_mul(10)?.checked_add(digit)
-    })?;
+    let mantissa = whole
+        .iter()
+        .chain(fraction)
+        .try_fold(0_i128, |value, byte| {
+            let digit = byte.wrapping_sub(b'0');
+            let digit = (digit <= 9).then_some(i128::from(digit))?;
+            value.checked_mul(10)?.checked_add(digit)
+        })?;
     Some((mantissa, fraction.len()))
 }
 
@@ -242,7 +391,10 @@ fn microseconds(text: &[u8]) -> Option<(i64, &[u8])> {
         return None;
     }
     let digits = significant.iter().chain(std::iter::repeat(&b'0')).take(6);
-    Some((digits.fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0')), rest))
+    Some((
+        digits.fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0')),
+        rest,
+    ))
 }
 
 /// How far `Z`, `±HH` or `±HH:MM` is ahead of UTC.
@@ -256,26 +408,36 @@ fn offset_seconds(text: &[u8]) -> Option<i32> {
     let (hours, rest) = two_digits_of(rest, 0..=23)?;
     let minutes = match rest {
         [] => 0,
-        [b':', rest @ ..] => two_digits_of(rest, 0..=59).filter(|(_, rest)| rest.is_empty())?.0,
+        [b':', rest @ ..] => {
+            two_digits_of(rest, 0..=59)
+                .filter(|(_, rest)| rest.is_empty())?
+                .0
+        }
         _ => return None,
     };
     Some(direction * (hours * 3600 + minutes * 60))
 }
 
+/// How many days the month has; none where there is no such month.
 #[inline]
 fn month_days(year: i32, month: i32) -> i32 {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    match month {
-        2 => 28 + i32::from(leap),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
+    const DAYS: [i32; 13] = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0));
+    let days = usize::try_from(month)
+        .ok()
+        .and_then(|month| DAYS.get(month))
+        .copied();
+    days.unwrap_or(0) + i32::from(leap & (month == 2))
 }
 
 /// The year is taken to begin in March, so that the leap day is its last.
 #[inline]
 fn days_since_epoch(year: i32, month: i32, day: i32) -> i32 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let century = year / 100;
     365 * year + year / 4 - century + century / 4 + (153 * month + 2) / 5 + day - 1 - EPOCH_DAYS
 }
@@ -283,6 +445,31 @@ fn days_since_epoch(year: i32, month: i32, day: i32) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn signed<T: TryFrom<i64>>(text: &[u8]) -> Option<T> {
+        after_others(text, super::signed)
+    }
+
+    fn unsigned<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
+        after_others(text, super::unsigned)
+    }
+
+    fn float64(text: &[u8]) -> Option<f64> {
+        after_others(text, super::float64)
+    }
+
+    fn decimal(text: &[u8], precision: u8, scale: u8) -> Option<i128> {
+        after_others(text, |text| super::decimal(text, precision, scale))
+    }
+
+    /// A text is read alike wherever it is in the buffer.
+    fn after_others<T>(text: &[u8], parse: impl Fn(Text<'_>) -> Option<T>) -> Option<T> {
+        let buffer = [b"-1.7,5-.3,", text, b"9,"].concat();
+        let within = parse(Text::within(&buffer, 10, 10 + text.len()));
+        let alone = parse(text.into());
+        assert_eq!(within.is_some(), alone.is_some());
+        within
+    }
 
     #[test]
     fn integers() {
@@ -325,11 +512,17 @@ mod tests {
             "0.30000000000000004",
         ] {
             let expected: f64 = text.parse().unwrap();
-            assert_eq!(float64(text.as_bytes()).unwrap().to_bits(), expected.to_bits(), "{text}");
+            assert_eq!(
+                float64(text.as_bytes()).unwrap().to_bits(),
+                expected.to_bits(),
+                "{text}"
+            );
         }
         assert!(float64(b"nAn").unwrap().is_nan());
         assert_eq!(float32(b"16777217"), Some(16_777_216.0));
-        for bad in ["", ".", "-", "1..2", "1.2.3", "1e", "1f", "0x1p3", " 1", "\u{FF11}"] {
+        for bad in [
+            "", ".", "-", "1..2", "1.2.3", "1e", "1f", "0x1p3", " 1", "\u{FF11}",
+        ] {
             assert_eq!(float64(bad.as_bytes()), None, "{bad}");
             assert_eq!(float32(bad.as_bytes()), None, "{bad}");
         }
@@ -342,8 +535,14 @@ mod tests {
         assert_eq!(money("-1"), Some(-100));
         assert_eq!(money("+.5"), Some(50));
         assert_eq!(money("7."), Some(700));
-        assert_eq!(money("999.9900000000000000000000000000000000000000000"), Some(99999));
-        assert_eq!(money("0000000000000000000000000000000000000000000001.1"), Some(110));
+        assert_eq!(
+            money("999.9900000000000000000000000000000000000000000"),
+            Some(99999)
+        );
+        assert_eq!(
+            money("0000000000000000000000000000000000000000000001.1"),
+            Some(110)
+        );
         for bad in [
             "",
             ".",
@@ -434,7 +633,10 @@ mod tests {
             ["False", "F", "no", "N", "0"].map(|word| boolean(word.as_bytes())),
             [Some(false); 5]
         );
-        assert_eq!(["", "tr", "10", "on"].map(|word| boolean(word.as_bytes())), [None; 4]);
+        assert_eq!(
+            ["", "tr", "10", "on"].map(|word| boolean(word.as_bytes())),
+            [None; 4]
+        );
         assert_eq!(trimmed(b"  a b "), b"a b");
         assert_eq!(trimmed(b"   "), b"");
     }
