@@ -81,7 +81,7 @@ pub struct Feed {
     /// What to do with an object that was taken before and has other content now.
     #[serde(deserialize_with = "values::from_text")]
     pub on_changed: OnChanged,
-    /// The column that holds each row's source, where the table is to have one.
+    /// The column that holds the name of each row's object, where the table is to have one.
     #[serde(deserialize_with = "values::text_or_false")]
     pub source_file_column: Option<String>,
     /// The partition columns of a table that is still to be made, in order.

@@ -76,7 +76,7 @@ fn decimal(parameters: &str) -> Option<DataType> {
     let precision: u8 = precision.trim().parse().ok()?;
     let scale: u8 = scale.trim().parse().ok()?;
     let legal = (1..=DECIMAL128_MAX_PRECISION).contains(&precision) && scale <= precision;
-    legal.then(|| DataType::Decimal128(precision, scale as i8))
+    legal.then_some(DataType::Decimal128(precision, scale as i8))
 }
 
 impl fmt::Display for ColumnType {

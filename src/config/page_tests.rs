@@ -58,13 +58,12 @@ fn the_page_has_every_field_and_no_other() {
 
 #[test]
 fn every_default_is_the_codes() {
-    let parsers: [(_, fn(&str) -> Feed); 2] = [("`[[feed]]`", feed), ("`[feed.csv]`", option)];
-    for (section, parse) in parsers {
-        for Described { name, default, required, .. } in described(section) {
-            assert_ne!(default.is_some(), required, "{name}");
-            if let Some(default) = default {
-                assert_eq!(parse(&format!("{name} = {default}\n")), feed(""), "{name}");
-            }
+    let feeds = described("`[[feed]]`").into_iter().map(|field| (field, feed as fn(&str) -> Feed));
+    let options = described("`[feed.csv]`").into_iter().map(|field| (field, option as _));
+    for (Described { name, default, required, .. }, parse) in feeds.chain(options) {
+        assert_ne!(default.is_some(), required, "{name}");
+        if let Some(default) = default {
+            assert_eq!(parse(&format!("{name} = {default}\n")), feed(""), "{name}");
         }
     }
     assert_eq!(Settings::parse("feed = []").unwrap(), Settings::default());

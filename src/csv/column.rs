@@ -35,15 +35,12 @@ impl<'a> Rows<'a> {
     /// The field at `position` of each row, with its quotes. A rejected row's are empty.
     #[inline]
     fn fields(self, position: usize) -> impl Iterator<Item = Text<'a>> {
-        self.bounds
-            .chunks_exact(self.stride)
-            .map(move |row| self.field_of(row, position))
+        self.bounds.chunks_exact(self.stride).map(move |row| self.field_of(row, position))
     }
 
     /// The field at `position` of `row`.
     pub(super) fn field(self, row: usize, position: usize) -> &'a [u8] {
-        self.field_of(&self.bounds[row * self.stride..], position)
-            .bytes()
+        self.field_of(&self.bounds[row * self.stride..], position).bytes()
     }
 
     #[inline]
@@ -55,21 +52,12 @@ impl<'a> Rows<'a> {
     /// The range of `row` in the buffer, without its line end.
     pub(super) fn range(&self, row: usize) -> (usize, usize) {
         let row = &self.bounds[row * self.stride..][..self.stride];
-        (
-            row[0].wrapping_add(1) as usize,
-            row[self.stride - 1] as usize,
-        )
+        (row[0].wrapping_add(1) as usize, row[self.stride - 1] as usize)
     }
 
     fn fault(&self, row: usize, column: &Field, reason: String) -> Fault {
         let (start, end) = self.range(row);
-        Fault {
-            reason,
-            column: Some(column.name().clone()),
-            start,
-            end,
-            line_of: start,
-        }
+        Fault { reason, column: Some(column.name().clone()), start, end, line_of: start }
     }
 }
 
@@ -154,11 +142,7 @@ impl Judge {
     fn null(&self, rows: Rows<'_>, row: usize, faults: &mut Faults) {
         if !self.field.is_nullable() {
             faults.add(row, || {
-                rows.fault(
-                    row,
-                    &self.field,
-                    "null in a column that must not be null".to_owned(),
-                )
+                rows.fault(row, &self.field, "null in a column that must not be null".to_owned())
             });
         }
     }
@@ -204,10 +188,7 @@ fn primitive<T: ArrowPrimitiveType>(
     type_name: &str,
     parse: impl Fn(Text<'_>) -> Option<T::Native> + Send + 'static,
 ) -> Box<dyn Column> {
-    let judge = Judge {
-        field,
-        type_name: type_name.to_owned(),
-    };
+    let judge = Judge { field, type_name: type_name.to_owned() };
     Box::new(Primitive::<T, _> {
         judge,
         parse,
@@ -234,9 +215,7 @@ where
         let next = Vec::with_capacity(self.values.len());
         let values = ScalarBuffer::from(std::mem::replace(&mut self.values, next));
         let array = PrimitiveArray::<T>::try_new(values, self.validity.finish())?;
-        Ok(Arc::new(
-            array.with_data_type(self.judge.field.data_type().clone()),
-        ))
+        Ok(Arc::new(array.with_data_type(self.judge.field.data_type().clone())))
     }
 }
 
@@ -249,10 +228,7 @@ struct Booleans {
 impl Booleans {
     fn new(field: Field) -> Self {
         Self {
-            judge: Judge {
-                field,
-                type_name: "a boolean".to_owned(),
-            },
+            judge: Judge { field, type_name: "a boolean".to_owned() },
             values: BooleanBufferBuilder::new(0),
             validity: NullBufferBuilder::new(0),
         }
@@ -270,10 +246,7 @@ impl Column for Booleans {
     }
 
     fn finish(&mut self, _: usize) -> Result<ArrayRef, ArrowError> {
-        Ok(Arc::new(BooleanArray::new(
-            self.values.finish(),
-            self.validity.finish(),
-        )))
+        Ok(Arc::new(BooleanArray::new(self.values.finish(), self.validity.finish())))
     }
 }
 
@@ -288,10 +261,7 @@ struct Texts {
 impl Texts {
     fn new(field: Field) -> Self {
         Self {
-            judge: Judge {
-                field,
-                type_name: "text".to_owned(),
-            },
+            judge: Judge { field, type_name: "text".to_owned() },
             bytes: Vec::new(),
             offsets: vec![0],
             validity: NullBufferBuilder::new(0),
@@ -306,8 +276,7 @@ impl Column for Texts {
             let valid = quoted || !rows.reader.is_null(field.bytes());
             self.validity.append(valid);
             if quoted {
-                self.bytes
-                    .extend_from_slice(&rows.reader.text(field.bytes()));
+                self.bytes.extend_from_slice(&rows.reader.text(field.bytes()));
             } else if valid {
                 field.append_to(&mut self.bytes);
             } else {

@@ -103,29 +103,18 @@ impl Decoder {
         check_limits(&limits)?;
         let wanted = wanted_fields(&plan)?;
         let columns = columns_of(&plan, &wanted)?;
-        let widths = plan
-            .schema
-            .fields()
-            .iter()
-            .map(|f| f.data_type().primitive_width());
+        let widths = plan.schema.fields().iter().map(|f| f.data_type().primitive_width());
         Ok(Self {
             structure: Structure::new(dialect, plan.fields.len(), limits.row_bytes_max),
             reader: FieldReader::new(dialect),
-            limits: Limits {
-                chunk_bytes: limits.chunk_bytes.max(BYTE_ORDER_MARK.len()),
-                ..limits
-            },
+            limits: Limits { chunk_bytes: limits.chunk_bytes.max(BYTE_ORDER_MARK.len()), ..limits },
             // Text has an offset of four bytes.
             row_width_bytes: widths.map(|width| width.unwrap_or(4)).sum(),
             schema: plan.schema,
             wanted,
             columns,
             buffer: Vec::new(),
-            lines: LineCounter {
-                byte: 0,
-                position: 0,
-                line: 1,
-            },
+            lines: LineCounter { byte: 0, position: 0, line: 1 },
             taken: 0,
             started: false,
             header_due: dialect.header,
@@ -170,8 +159,7 @@ impl Decoder {
             return Ok(Some(decoded));
         }
         if let Some(opened) = self.structure.open_quote() {
-            self.structure
-                .end_within_quotes(opened, self.buffer.len() - 1);
+            self.structure.end_within_quotes(opened, self.buffer.len() - 1);
             if let Some(decoded) = self.advance()? {
                 return Ok(Some(decoded));
             }
@@ -210,11 +198,7 @@ impl Decoder {
     fn fill(&mut self, bytes: &mut &[u8]) {
         self.forget_taken_rows();
         let unread = self.buffer.len() - self.structure.scanned();
-        let room = self
-            .limits
-            .chunk_bytes
-            .saturating_sub(unread)
-            .min(bytes.len());
+        let room = self.limits.chunk_bytes.saturating_sub(unread).min(bytes.len());
         let (front, rest) = bytes.split_at(room);
         let needed = self.buffer.len() + front.len();
         if needed > self.buffer.capacity() {
@@ -281,20 +265,13 @@ impl Decoder {
             if (first..end).contains(&misshapen.row) {
                 let start = self.structure.start_of(misshapen.row);
                 let expected = self.structure.fields_per_row();
-                faults.add(misshapen.row - first, || {
-                    shape_fault(misshapen, start, expected)
-                });
+                faults.add(misshapen.row - first, || shape_fault(misshapen, start, expected));
             }
         }
         self.find_bad_text(end, &mut faults);
         let stride = self.structure.stride();
         let bounds = &self.structure.bounds()[first * stride..end * stride];
-        let rows = Rows {
-            buffer: &self.buffer,
-            bounds,
-            stride,
-            reader: &self.reader,
-        };
+        let rows = Rows { buffer: &self.buffer, bounds, stride, reader: &self.reader };
         for &(position, column) in &self.wanted {
             self.columns[column].parse(rows, position, &mut faults);
         }
@@ -315,12 +292,7 @@ impl Decoder {
         }
         for row in first..end {
             let bounds = &mut self.structure.bounds()[row * stride..][..stride];
-            let rows = Rows {
-                buffer: &self.buffer,
-                bounds,
-                stride,
-                reader: &self.reader,
-            };
+            let rows = Rows { buffer: &self.buffer, bounds, stride, reader: &self.reader };
             let bad = (0..stride - 1).find_map(|position| {
                 let reason = text_fault(rows.field(0, position))?;
                 Some((position, reason))
@@ -332,13 +304,7 @@ impl Decoder {
             let wanted = self.wanted.iter().find(|(field, _)| *field == position);
             let column = wanted.map(|(_, column)| self.schema.field(*column).name().clone());
             let reason = reason.to_owned();
-            faults.add(row - first, || Fault {
-                reason,
-                column,
-                start,
-                end,
-                line_of: start,
-            });
+            faults.add(row - first, || Fault { reason, column, start, end, line_of: start });
             bounds[1..].fill(0);
         }
     }
@@ -353,10 +319,7 @@ impl Decoder {
         let batch = self.finish_batch(rows, &rejected_rows).map_err(|error| {
             Error::new(ErrorKind::Internal, "decoded columns do not make a batch").with_cause(error)
         })?;
-        Ok(Some(Decoded {
-            batch,
-            rejects: std::mem::take(&mut self.rejects),
-        }))
+        Ok(Some(Decoded { batch, rejects: std::mem::take(&mut self.rejects) }))
     }
 
     fn finish_batch(&mut self, rows: usize, rejected: &[usize]) -> Result<RecordBatch, ArrowError> {
@@ -386,24 +349,18 @@ impl Decoder {
         };
         let fault = shape_fault(misshapen, self.structure.start_of(0), expected);
         let reject = self.lines.reject(&self.buffer, fault);
-        Err(Error::new(
-            ErrorKind::SourceInvalid,
-            format!("the header: {}", reject.reason),
-        )
-        .with_position(reject.position)
-        .with_advice("check the delimiter and the quotes"))
+        Err(Error::new(ErrorKind::SourceInvalid, format!("the header: {}", reject.reason))
+            .with_position(reject.position)
+            .with_advice("check the delimiter and the quotes"))
     }
 
     fn too_long(&mut self) -> Error {
         let start = self.structure.start_of(self.structure.rows());
         let position = self.lines.position_of(&self.buffer, start);
         let limit = display_bytes(self.limits.row_bytes_max as u64);
-        Error::new(
-            ErrorKind::SourceInvalid,
-            format!("a row is longer than {limit}"),
-        )
-        .with_position(position)
-        .with_advice("look for a quote that is never closed, or raise the limit")
+        Error::new(ErrorKind::SourceInvalid, format!("a row is longer than {limit}"))
+            .with_position(position)
+            .with_advice("look for a quote that is never closed, or raise the limit")
     }
 }
 
@@ -439,22 +396,14 @@ impl LineCounter {
 
     fn position_of(&mut self, buffer: &[u8], position: usize) -> Position {
         self.advance(buffer, position);
-        Position {
-            line: self.line,
-            byte: self.byte + position as u64,
-            column: None,
-        }
+        Position { line: self.line, byte: self.byte + position as u64, column: None }
     }
 
     fn reject(&mut self, buffer: &[u8], fault: Fault) -> Reject {
         let Position { line, .. } = self.position_of(buffer, fault.line_of);
         let byte = self.byte + fault.start as u64;
         Reject {
-            position: Position {
-                line,
-                byte,
-                column: fault.column,
-            },
+            position: Position { line, byte, column: fault.column },
             reason: fault.reason,
             raw: raw(&buffer[fault.start..fault.end]),
         }
@@ -471,13 +420,7 @@ fn shape_fault(misshapen: &Misshapen, start: usize, expected: usize) -> Fault {
         Shape::NeverClosed(opened) => opened,
         Shape::TextAfterQuote | Shape::FieldCount(_) => start,
     };
-    Fault {
-        reason,
-        column: None,
-        start,
-        end: misshapen.end,
-        line_of,
-    }
+    Fault { reason, column: None, start, end: misshapen.end, line_of }
 }
 
 /// Why `bytes` are not text.
@@ -493,11 +436,7 @@ fn text_fault(bytes: &[u8]) -> Option<&'static str> {
 
 fn check_limits(limits: &Limits) -> Result<()> {
     // Positions in the buffer are of 32 bits, and so are offsets of text in a batch, signed.
-    let most = [
-        limits.batch_bytes_max,
-        limits.row_bytes_max,
-        2 * limits.chunk_bytes,
-    ];
+    let most = [limits.batch_bytes_max, limits.row_bytes_max, 2 * limits.chunk_bytes];
     let most = most.into_iter().fold(0, usize::saturating_add);
     if limits.batch_rows == 0 || limits.chunk_bytes == 0 || i32::try_from(most).is_err() {
         return Err(Error::new(
@@ -534,17 +473,10 @@ fn columns_of(plan: &DecodePlan, wanted: &[(usize, usize)]) -> Result<Vec<Box<dy
         } else if field.is_nullable() {
             Ok(Box::new(Absent(field.data_type().clone())) as Box<dyn Column>)
         } else {
-            let message = format!(
-                "no field feeds column {:?}, which must not be null",
-                field.name()
-            );
+            let message =
+                format!("no field feeds column {:?}, which must not be null", field.name());
             Err(Error::new(ErrorKind::SchemaMismatch, message))
         }
     };
-    plan.schema
-        .fields()
-        .iter()
-        .enumerate()
-        .map(column_of)
-        .collect()
+    plan.schema.fields().iter().enumerate().map(column_of).collect()
 }

@@ -40,10 +40,8 @@ impl Dialect {
     /// # Errors
     /// [`ErrorKind::Configuration`].
     pub fn check(&self) -> Result<()> {
-        let special: Vec<u8> = [Some(self.delimiter), self.quote, self.own_escape()]
-            .into_iter()
-            .flatten()
-            .collect();
+        let special: Vec<u8> =
+            [Some(self.delimiter), self.quote, self.own_escape()].into_iter().flatten().collect();
         for (i, byte) in special.iter().enumerate() {
             let usable = byte.is_ascii() && !byte.is_ascii_alphanumeric();
             if !usable || b"\0\r\n".contains(byte) {
@@ -83,10 +81,7 @@ impl FieldReader {
             quote: dialect.quote,
             escape: dialect.own_escape(),
             empty_is_null: !empty.is_empty(),
-            other_nulls: other
-                .into_iter()
-                .map(|null| null.clone().into_bytes())
-                .collect(),
+            other_nulls: other.into_iter().map(|null| null.clone().into_bytes()).collect(),
         }
     }
 
@@ -102,9 +97,7 @@ impl FieldReader {
     /// Whether a field of a well-shaped row is quoted; such a field ends with a quote too.
     #[inline]
     pub(super) fn is_quoted(&self, field: &[u8]) -> bool {
-        field
-            .first()
-            .is_some_and(|first| Some(*first) == self.quote)
+        field.first().is_some_and(|first| Some(*first) == self.quote)
     }
 
     /// Whether a field has neither quotes nor spaces around it.
@@ -147,28 +140,11 @@ mod tests {
     #[test]
     fn a_byte_means_one_thing() {
         Dialect::default().check().unwrap();
-        Dialect {
-            delimiter: b'\t',
-            escape: Some(b'\\'),
-            ..Default::default()
-        }
-        .check()
-        .unwrap();
-        Dialect {
-            escape: Some(b'"'),
-            ..Default::default()
-        }
-        .check()
-        .unwrap();
+        Dialect { delimiter: b'\t', escape: Some(b'\\'), ..Default::default() }.check().unwrap();
+        Dialect { escape: Some(b'"'), ..Default::default() }.check().unwrap();
         for delimiter in [b'"', b'\n', b'\r', 0, b'a', b'0', 0xA7] {
-            let dialect = Dialect {
-                delimiter,
-                ..Default::default()
-            };
-            assert_eq!(
-                dialect.check().unwrap_err().kind(),
-                ErrorKind::Configuration
-            );
+            let dialect = Dialect { delimiter, ..Default::default() };
+            assert_eq!(dialect.check().unwrap_err().kind(), ErrorKind::Configuration);
         }
     }
 
@@ -178,15 +154,9 @@ mod tests {
         assert_eq!(doubled.text(b"a\"b"), &b"a\"b"[..]);
         assert_eq!(doubled.text(br#""a""b""""#), &br#"a"b""#[..]);
         assert_eq!(doubled.text(br#""""#), &b""[..]);
-        let escaped = FieldReader::new(&Dialect {
-            escape: Some(b'\\'),
-            ..Default::default()
-        });
+        let escaped = FieldReader::new(&Dialect { escape: Some(b'\\'), ..Default::default() });
         assert_eq!(escaped.text(br#""a\"b\\c\d""#), &br#"a"b\cd"#[..]);
-        let unquoted = FieldReader::new(&Dialect {
-            quote: None,
-            ..Default::default()
-        });
+        let unquoted = FieldReader::new(&Dialect { quote: None, ..Default::default() });
         assert_eq!(unquoted.text(br#""a""#), &br#""a""#[..]);
         assert!(!unquoted.is_quoted(b""));
     }
@@ -194,10 +164,7 @@ mod tests {
     #[test]
     fn nulls() {
         let null_values = vec!["NA".into(), "-".into()];
-        let reader = FieldReader::new(&Dialect {
-            null_values,
-            ..Default::default()
-        });
+        let reader = FieldReader::new(&Dialect { null_values, ..Default::default() });
         assert!(reader.is_null(b"NA") && reader.is_null(b"-"));
         assert!(!reader.is_null(b"") && !reader.is_null(b"N"));
         assert!(FieldReader::new(&Dialect::default()).is_null(b""));

@@ -38,9 +38,7 @@ pub fn read_header(sample: Sample<'_>, dialect: &Dialect) -> Result<Option<Vec<S
         return Ok(None);
     };
     if !dialect.header {
-        return Ok(Some(
-            (1..=first.len()).map(|i| format!("column_{i}")).collect(),
-        ));
+        return Ok(Some((1..=first.len()).map(|i| format!("column_{i}")).collect()));
     }
     let reader = FieldReader::new(dialect);
     let mut names: Vec<String> = Vec::with_capacity(first.len());
@@ -55,21 +53,14 @@ pub fn read_header(sample: Sample<'_>, dialect: &Dialect) -> Result<Option<Vec<S
     let mut sorted: Vec<&String> = names.iter().collect();
     sorted.sort_unstable();
     if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(header_error(format!(
-            "the header names {:?} twice",
-            pair[0]
-        )));
+        return Err(header_error(format!("the header names {:?} twice", pair[0])));
     }
     Ok(Some(names))
 }
 
 fn header_error(message: String) -> Error {
     Error::new(ErrorKind::SourceInvalid, message)
-        .with_position(Position {
-            line: 1,
-            byte: 0,
-            column: None,
-        })
+        .with_position(Position { line: 1, byte: 0, column: None })
         .with_advice("name each column once; if there is no header, say `header = false`")
 }
 
@@ -87,11 +78,7 @@ pub struct Inference {
 impl Inference {
     /// Nothing observed yet.
     pub fn new(dialect: Dialect) -> Self {
-        Self {
-            dialect,
-            columns: Vec::new(),
-            rows: 0,
-        }
+        Self { dialect, columns: Vec::new(), rows: 0 }
     }
 
     /// Takes the values of a sample into account. New columns come after those known.
@@ -105,17 +92,13 @@ impl Inference {
         let reader = FieldReader::new(&self.dialect);
         let rows = SampleRows::new(sample, &self.dialect)?;
         let mut evidence = vec![Evidence::default(); names.len()];
-        rows.for_each(
-            names.len(),
-            usize::from(self.dialect.header),
-            |position, field| {
-                self.rows += u64::from(position == 0);
-                let text = reader.text(field);
-                if !reader.is_null(&text) {
-                    evidence[position].observe(&text);
-                }
-            },
-        );
+        rows.for_each(names.len(), usize::from(self.dialect.header), |position, field| {
+            self.rows += u64::from(position == 0);
+            let text = reader.text(field);
+            if !reader.is_null(&text) {
+                evidence[position].observe(&text);
+            }
+        });
         self.add(names.into_iter().zip(evidence));
         Ok(())
     }
@@ -139,11 +122,7 @@ impl Inference {
     }
 
     fn add(&mut self, columns: impl IntoIterator<Item = (String, Evidence)>) {
-        let names = self
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(i, (name, _))| (name.clone(), i));
+        let names = self.columns.iter().enumerate().map(|(i, (name, _))| (name.clone(), i));
         let known: HashMap<String, usize> = names.collect();
         for (name, evidence) in columns {
             match known.get(&name) {
@@ -167,18 +146,11 @@ impl<'a> SampleRows<'a> {
         let bytes = &sample.bytes[..sample.bytes.len().min(SAMPLE_BYTES_MAX)];
         let whole = sample.whole && bytes.len() == sample.bytes.len();
         check_text(bytes, whole)?;
-        let mut text = bytes
-            .strip_prefix(BYTE_ORDER_MARK)
-            .unwrap_or(bytes)
-            .to_vec();
+        let mut text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes).to_vec();
         if whole {
             text.push(b'\n');
         }
-        Ok(Self {
-            text,
-            whole,
-            dialect,
-        })
+        Ok(Self { text, whole, dialect })
     }
 
     /// The fields of the first row.
@@ -190,14 +162,10 @@ impl<'a> SampleRows<'a> {
             Some(Shape::FieldCount(fields)) => fields,
             None if structure.open_quote().is_none() || !self.whole => return Ok(None),
             Some(Shape::TextAfterQuote) => {
-                return Err(header_error(
-                    "text after a closing quote in the first row".to_owned(),
-                ));
+                return Err(header_error("text after a closing quote in the first row".to_owned()));
             }
             Some(Shape::NeverClosed(_)) | None => {
-                return Err(header_error(
-                    "a quote in the first row is never closed".to_owned(),
-                ));
+                return Err(header_error("a quote in the first row is never closed".to_owned()));
             }
         };
         let mut first = Vec::with_capacity(fields);
@@ -217,15 +185,9 @@ impl<'a> SampleRows<'a> {
         while structure.scanned() < text.len() {
             structure.scan(text);
             let mut misshapen = structure.misshapen().iter().map(|m| m.row).peekable();
-            let sound: Vec<usize> = (0..structure.rows())
-                .filter(|row| misshapen.next_if_eq(row).is_none())
-                .collect();
-            let rows = Rows {
-                buffer: text,
-                bounds: structure.bounds(),
-                stride,
-                reader: &reader,
-            };
+            let sound: Vec<usize> =
+                (0..structure.rows()).filter(|row| misshapen.next_if_eq(row).is_none()).collect();
+            let rows = Rows { buffer: text, bounds: structure.bounds(), stride, reader: &reader };
             for row in sound.into_iter().skip_while(|row| *row < skip) {
                 (0..fields).for_each(|position| visit(position, rows.field(row, position)));
             }
@@ -246,21 +208,10 @@ fn check_text(bytes: &[u8], whole: bool) -> Result<()> {
         return Ok(());
     };
     let line = 1 + memchr::memchr_iter(b'\n', &bytes[..byte]).count() as u64;
-    let what = if bytes[byte] == 0 {
-        "a NUL byte"
-    } else {
-        "not UTF-8"
-    };
-    Err(Error::new(
-        ErrorKind::SourceInvalid,
-        format!("this is not CSV text: {what}"),
-    )
-    .with_position(Position {
-        line,
-        byte: byte as u64,
-        column: None,
-    })
-    .with_advice("check its format, compression and encoding, and the feed's pattern"))
+    let what = if bytes[byte] == 0 { "a NUL byte" } else { "not UTF-8" };
+    Err(Error::new(ErrorKind::SourceInvalid, format!("this is not CSV text: {what}"))
+        .with_position(Position { line, byte: byte as u64, column: None })
+        .with_advice("check its format, compression and encoding, and the feed's pattern"))
 }
 
 /// What the values of a column could all be.
@@ -339,22 +290,10 @@ impl Evidence {
             Self { any: false, .. } => DataType::Utf8,
             Self { boolean: true, .. } => DataType::Boolean,
             Self { integer: true, .. } => DataType::Int64,
-            Self {
-                float: true,
-                digits: true,
-                ..
-            } => DataType::Float64,
+            Self { float: true, digits: true, .. } => DataType::Float64,
             Self { date: true, .. } => DataType::Date32,
-            Self {
-                timestamp: true,
-                zoned: false,
-                ..
-            } => timestamp(None),
-            Self {
-                timestamp: true,
-                unzoned: false,
-                ..
-            } => timestamp(Some("UTC")),
+            Self { timestamp: true, zoned: false, .. } => timestamp(None),
+            Self { timestamp: true, unzoned: false, .. } => timestamp(Some("UTC")),
             _ => DataType::Utf8,
         }
     }
@@ -384,12 +323,7 @@ mod tests {
         let text: String = values.iter().map(|value| format!("x,{value}\n")).collect();
         let mut inference = Inference::new(Dialect::default());
         let bytes = format!("id,value\n{text}");
-        inference
-            .observe(Sample {
-                bytes: bytes.as_bytes(),
-                whole: true,
-            })
-            .unwrap();
+        inference.observe(Sample { bytes: bytes.as_bytes(), whole: true }).unwrap();
         inference.finish().field(1).data_type().clone()
     }
 
@@ -418,10 +352,7 @@ mod tests {
             (&["2024-02-29"], DataType::Date32),
             (&["2023-02-29"], DataType::Utf8),
             (&["2024-02-29", "2024-02-29 10:00"], time(None)),
-            (
-                &["2024-02-29T10:00Z", "2024-02-29T10:00+01"],
-                time(Some("UTC")),
-            ),
+            (&["2024-02-29T10:00Z", "2024-02-29T10:00+01"], time(Some("UTC"))),
             (&["2024-02-29T10:00Z", "2024-02-29T10:00"], DataType::Utf8),
             (&["2024-02-29", "5"], DataType::Utf8),
             (&["a"], DataType::Utf8),
@@ -436,28 +367,16 @@ mod tests {
         let dialect = Dialect::default();
         let observed = |text: &str| {
             let mut inference = Inference::new(dialect.clone());
-            inference
-                .observe(Sample {
-                    bytes: text.as_bytes(),
-                    whole: false,
-                })
-                .unwrap();
+            inference.observe(Sample { bytes: text.as_bytes(), whole: false }).unwrap();
             inference
         };
         // The last row is cut, and a row of another shape says nothing.
         let mut inference = observed("\u{FEFF}a,b\n1,2\nx\n3,4.");
         inference.merge(observed("c,a\ntrue,1.5\n"));
         let schema = inference.finish();
-        let expected = [
-            ("a", DataType::Float64),
-            ("b", DataType::Int64),
-            ("c", DataType::Boolean),
-        ];
+        let expected = [("a", DataType::Float64), ("b", DataType::Int64), ("c", DataType::Boolean)];
         for (field, (name, data_type)) in schema.fields().iter().zip(expected) {
-            assert_eq!(
-                (field.name().as_str(), field.data_type()),
-                (name, &data_type)
-            );
+            assert_eq!((field.name().as_str(), field.data_type()), (name, &data_type));
         }
         assert_eq!(schema.fields().len(), 3);
     }
@@ -465,18 +384,9 @@ mod tests {
     #[test]
     fn headers() {
         let header = |text: &str, whole| {
-            read_header(
-                Sample {
-                    bytes: text.as_bytes(),
-                    whole,
-                },
-                &Dialect::default(),
-            )
+            read_header(Sample { bytes: text.as_bytes(), whole }, &Dialect::default())
         };
-        assert_eq!(
-            header("a,\"b\"\"\n\"\r\n1", false).unwrap().unwrap(),
-            ["a", "b\"\n"]
-        );
+        assert_eq!(header("a,\"b\"\"\n\"\r\n1", false).unwrap().unwrap(), ["a", "b\"\n"]);
         assert_eq!(header("\n\na,b", true).unwrap().unwrap(), ["a", "b"]);
         assert_eq!(header("a,b", false).unwrap(), None);
         assert_eq!(header("", true).unwrap(), None);
@@ -485,18 +395,9 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::SourceInvalid, "{bad}");
             assert!(error.position().is_some() && error.advice().is_some());
         }
-        let bare = Dialect {
-            header: false,
-            ..Dialect::default()
-        };
-        let sample = Sample {
-            bytes: b"1,2\n",
-            whole: true,
-        };
-        assert_eq!(
-            read_header(sample, &bare).unwrap().unwrap(),
-            ["column_1", "column_2"]
-        );
+        let bare = Dialect { header: false, ..Dialect::default() };
+        let sample = Sample { bytes: b"1,2\n", whole: true };
+        assert_eq!(read_header(sample, &bare).unwrap().unwrap(), ["column_1", "column_2"]);
     }
 
     #[test]
@@ -508,25 +409,12 @@ mod tests {
         ];
         for (bytes, line, byte) in cases {
             let error = Inference::new(Dialect::default())
-                .observe(Sample {
-                    bytes,
-                    whole: false,
-                })
+                .observe(Sample { bytes, whole: false })
                 .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::SourceInvalid);
-            assert_eq!(
-                error.position(),
-                Some(&Position {
-                    line,
-                    byte,
-                    column: None
-                })
-            );
+            assert_eq!(error.position(), Some(&Position { line, byte, column: None }));
         }
-        let cut = Sample {
-            bytes: b"a\n1\n\xC3",
-            whole: false,
-        };
+        let cut = Sample { bytes: b"a\n1\n\xC3", whole: false };
         Inference::new(Dialect::default()).observe(cut).unwrap();
     }
 }

@@ -76,14 +76,8 @@ mod tests {
     fn quotes_are_short() {
         assert_eq!(quoted(b"12x"), "\"12x\"");
         assert_eq!(quoted(b"a\"\n\xFF"), "\"a\\\"\\n\u{FFFD}\"");
-        assert_eq!(
-            quoted("é".repeat(64).as_bytes()),
-            format!("{:?}", "é".repeat(64))
-        );
-        assert_eq!(
-            quoted("é".repeat(65).as_bytes()),
-            format!("{:?}…", "é".repeat(64))
-        );
+        assert_eq!(quoted("é".repeat(64).as_bytes()), format!("{:?}", "é".repeat(64)));
+        assert_eq!(quoted("é".repeat(65).as_bytes()), format!("{:?}…", "é".repeat(64)));
     }
 
     #[test]

@@ -190,14 +190,7 @@ impl Structure {
         self.field_start -= gone;
         match &mut self.state {
             State::Unquoted => {}
-            State::Quoted {
-                opened,
-                data: other,
-            }
-            | State::AfterQuote {
-                opened,
-                closed: other,
-            } => {
+            State::Quoted { opened, data: other } | State::AfterQuote { opened, closed: other } => {
                 *opened -= gone;
                 *other -= gone;
             }
@@ -226,25 +219,16 @@ impl Structure {
                 State::Unquoted => self.unquoted(buffer, position),
                 State::Quoted { data, .. } if position == data => {}
                 State::Quoted { opened, .. } if Some(byte) == self.quote => {
-                    self.state = State::AfterQuote {
-                        opened,
-                        closed: position,
-                    };
+                    self.state = State::AfterQuote { opened, closed: position };
                 }
                 State::Quoted { opened, .. } if Some(byte) == self.escape => {
-                    self.state = State::Quoted {
-                        opened,
-                        data: position + 1,
-                    };
+                    self.state = State::Quoted { opened, data: position + 1 };
                 }
                 State::Quoted { .. } => {}
                 State::AfterQuote { opened, closed } => {
                     let doubled = Some(byte) == self.quote && position == closed + 1;
                     if doubled && self.escape.is_none() {
-                        self.state = State::Quoted {
-                            opened,
-                            data: position,
-                        };
+                        self.state = State::Quoted { opened, data: position };
                     } else {
                         let after = &buffer[closed + 1..=position];
                         let closes =
@@ -265,10 +249,7 @@ impl Structure {
         } else if byte == self.delimiter {
             self.end_field(position);
         } else if Some(byte) == self.quote && position == self.field_start {
-            self.state = State::Quoted {
-                opened: position,
-                data: position,
-            };
+            self.state = State::Quoted { opened: position, data: position };
         }
     }
 
@@ -312,11 +293,7 @@ impl Structure {
     }
 
     fn reject_row(&mut self, end: usize, shape: Shape) {
-        self.misshapen.push(Misshapen {
-            row: self.rows,
-            end,
-            shape,
-        });
+        self.misshapen.push(Misshapen { row: self.rows, end, shape });
         let stride = self.stride();
         self.bounds.truncate(self.rows * stride + 1);
         self.bounds.resize((self.rows + 1) * stride, 0);
@@ -336,10 +313,7 @@ impl Structure {
             quoting |= (quotes | escapes) & !ends;
             bytes |= gather(ends | quotes | escapes) << (8 * i);
         }
-        Marks {
-            bytes,
-            quoting: quoting != 0,
-        }
+        Marks { bytes, quoting: quoting != 0 }
     }
 }
 
@@ -374,11 +348,7 @@ mod tests {
     fn marks_are_exact() {
         for value in 0..=255_u8 {
             let word = u64::from_le_bytes([value, b',', 0, 255, b',' ^ 0x80, value, b'-', b',']);
-            let expected = if value == b',' {
-                0b1010_0011
-            } else {
-                0b1000_0010
-            };
+            let expected = if value == b',' { 0b1010_0011 } else { 0b1000_0010 };
             assert_eq!(gather(equal_bytes(word, b',')), expected, "{value}");
         }
     }
@@ -408,39 +378,18 @@ mod tests {
     fn shapes() {
         let split = |text: &str| rows(&Dialect::default(), text, 2);
         let row = |a: &str, b: &str| Ok(vec![a.to_owned(), b.to_owned()]);
-        assert_eq!(
-            split("a,b\r\n\n\r\nc,d\n,\n"),
-            [row("a", "b"), row("c", "d"), row("", "")]
-        );
-        assert_eq!(
-            split("\"a,\n\"\"x\",\"\"\r\n"),
-            [row("\"a,\n\"\"x\"", "\"\"")]
-        );
+        assert_eq!(split("a,b\r\n\n\r\nc,d\n,\n"), [row("a", "b"), row("c", "d"), row("", "")]);
+        assert_eq!(split("\"a,\n\"\"x\",\"\"\r\n"), [row("\"a,\n\"\"x\"", "\"\"")]);
         assert_eq!(split("a\"b,c\rd\n"), [row("a\"b", "c\rd")]);
-        assert_eq!(
-            split("a\nb,c\n"),
-            [Err(Shape::FieldCount(1)), row("b", "c")]
-        );
-        assert_eq!(
-            split("a,b,c,\nb,c\n"),
-            [Err(Shape::FieldCount(4)), row("b", "c")]
-        );
-        assert_eq!(
-            split("\"a\"x,\"b\n\"\nc,d\n"),
-            [Err(Shape::TextAfterQuote), row("c", "d")]
-        );
-        assert_eq!(
-            split("\"a\"\rx,b\nc,d\n"),
-            [Err(Shape::TextAfterQuote), row("c", "d")]
-        );
+        assert_eq!(split("a\nb,c\n"), [Err(Shape::FieldCount(1)), row("b", "c")]);
+        assert_eq!(split("a,b,c,\nb,c\n"), [Err(Shape::FieldCount(4)), row("b", "c")]);
+        assert_eq!(split("\"a\"x,\"b\n\"\nc,d\n"), [Err(Shape::TextAfterQuote), row("c", "d")]);
+        assert_eq!(split("\"a\"\rx,b\nc,d\n"), [Err(Shape::TextAfterQuote), row("c", "d")]);
     }
 
     #[test]
     fn an_escape_works_within_quotes_only() {
-        let dialect = Dialect {
-            escape: Some(b'\\'),
-            ..Dialect::default()
-        };
+        let dialect = Dialect { escape: Some(b'\\'), ..Dialect::default() };
         let split = |text: &str| rows(&dialect, text, 1);
         assert_eq!(
             split("\"a\\\"b\\\\\"\na\\\n"),

@@ -70,10 +70,7 @@ fn decode_whole(plan: &DecodePlan, dialect: &Dialect, text: &[u8]) -> (Rows, Vec
 
 fn flatten(decoded: &[Decoded]) -> (Rows, Vec<Reject>) {
     let rows = decoded.iter().flat_map(|d| cells(&d.batch)).collect();
-    (
-        rows,
-        decoded.iter().flat_map(|d| d.rejects.clone()).collect(),
-    )
+    (rows, decoded.iter().flat_map(|d| d.rejects.clone()).collect())
 }
 
 fn cells(batch: &RecordBatch) -> Rows {
@@ -87,13 +84,9 @@ fn cells(batch: &RecordBatch) -> Rows {
             DataType::Int8 => integer(array.as_primitive::<Int8Type>().value(row).into()),
             DataType::Int64 => integer(array.as_primitive::<Int64Type>().value(row)),
             DataType::UInt64 => Cell::Integer(array.as_primitive::<UInt64Type>().value(row).into()),
-            DataType::Float32 => Cell::Float(
-                array
-                    .as_primitive::<Float32Type>()
-                    .value(row)
-                    .to_bits()
-                    .into(),
-            ),
+            DataType::Float32 => {
+                Cell::Float(array.as_primitive::<Float32Type>().value(row).to_bits().into())
+            }
             DataType::Float64 => {
                 Cell::Float(array.as_primitive::<Float64Type>().value(row).to_bits())
             }
@@ -110,13 +103,7 @@ fn cells(batch: &RecordBatch) -> Rows {
         }
     };
     (0..batch.num_rows())
-        .map(|row| {
-            batch
-                .columns()
-                .iter()
-                .map(|array| cell(row, array))
-                .collect()
-        })
+        .map(|row| batch.columns().iter().map(|array| cell(row, array)).collect())
         .collect()
 }
 
@@ -227,14 +214,9 @@ fn tables() -> impl Strategy<Value = Vec<(Vec<(String, bool)>, &'static str)>> {
 fn render(dialect: &Dialect, table: &[(Vec<(String, bool)>, &str)]) -> Vec<u8> {
     let mut text = Vec::new();
     for (row, end) in table {
-        let row: Vec<_> = row
-            .iter()
-            .map(|(text, quoted)| rendered(dialect, text, *quoted))
-            .collect();
-        text.extend_from_slice(
-            row.join(&char::from(dialect.delimiter).to_string())
-                .as_bytes(),
-        );
+        let row: Vec<_> =
+            row.iter().map(|(text, quoted)| rendered(dialect, text, *quoted)).collect();
+        text.extend_from_slice(row.join(&char::from(dialect.delimiter).to_string()).as_bytes());
         text.extend_from_slice(end.as_bytes());
     }
     text
@@ -250,24 +232,13 @@ fn check(
 ) -> Result<(), TestCaseError> {
     let whole = decode(plan, dialect, limits, text, &[usize::MAX]).unwrap();
     let expected = reference::decode(plan, dialect, text);
-    prop_assert_eq!(
-        flatten(&whole),
-        expected,
-        "{:?}",
-        String::from_utf8_lossy(text)
-    );
+    prop_assert_eq!(flatten(&whole), expected, "{:?}", String::from_utf8_lossy(text));
     for slices in [slices, &[1]] {
         let cut = decode(plan, dialect, limits, text, slices).unwrap();
         prop_assert_eq!(&cut, &whole);
     }
-    let one_chunk = Limits {
-        chunk_bytes: 1 << 20,
-        ..limits
-    };
-    prop_assert_eq!(
-        &decode(plan, dialect, one_chunk, text, &[usize::MAX]).unwrap(),
-        &whole
-    );
+    let one_chunk = Limits { chunk_bytes: 1 << 20, ..limits };
+    prop_assert_eq!(&decode(plan, dialect, one_chunk, text, &[usize::MAX]).unwrap(), &whole);
     for decoded in whole {
         prop_assert!(decoded.batch.num_rows() + decoded.rejects.len() <= limits.batch_rows);
     }
@@ -313,10 +284,7 @@ proptest! {
 }
 
 fn two_columns() -> DecodePlan {
-    plan(&[
-        ("id", DataType::Int64, true),
-        ("text", DataType::Utf8, true),
-    ])
+    plan(&[("id", DataType::Int64, true), ("text", DataType::Utf8, true)])
 }
 
 fn pair(id: i128, text: &str) -> Vec<Cell> {
@@ -333,21 +301,9 @@ fn line_ends_and_the_byte_order_mark() {
 
 #[test]
 fn nothing_comes_of_nothing() {
-    for text in [
-        "",
-        "\n",
-        "\u{FEFF}",
-        "id,text",
-        "id,text\r\n",
-        "\n\nid,text\n\n",
-    ] {
-        let decoded = decode(
-            &two_columns(),
-            &Dialect::default(),
-            Limits::default(),
-            text.as_bytes(),
-            &[1],
-        );
+    for text in ["", "\n", "\u{FEFF}", "id,text", "id,text\r\n", "\n\nid,text\n\n"] {
+        let decoded =
+            decode(&two_columns(), &Dialect::default(), Limits::default(), text.as_bytes(), &[1]);
         assert_eq!(decoded.unwrap(), [], "{text:?}");
     }
 }
@@ -358,11 +314,7 @@ fn rejects_say_where_and_why() {
     let (rows, rejects) = decode_whole(&two_columns(), &Dialect::default(), text.as_bytes());
     assert_eq!(rows, [pair(1, "a\nb")]);
     let reject = |line, byte, column: Option<&str>, reason: &str, raw: &str| Reject {
-        position: Position {
-            line,
-            byte,
-            column: column.map(Into::into),
-        },
+        position: Position { line, byte, column: column.map(Into::into) },
         reason: reason.into(),
         raw: raw.into(),
     };
@@ -379,45 +331,21 @@ fn rejects_say_where_and_why() {
 fn a_quote_never_closed_is_reported_at_its_line() {
     let text = "id,text\n1,a\n\"2\n3\",\"b\nc\n";
     let (_, rejects) = decode_whole(&two_columns(), &Dialect::default(), text.as_bytes());
-    assert_eq!(
-        rejects[0].position,
-        Position {
-            line: 4,
-            byte: 12,
-            column: None
-        }
-    );
+    assert_eq!(rejects[0].position, Position { line: 4, byte: 12, column: None });
 }
 
 #[test]
 fn a_quoted_null_is_text_in_text_alone() {
-    let (rows, _) = decode_whole(
-        &two_columns(),
-        &Dialect::default(),
-        b"id,text\n\"\",\"\"\n,\n",
-    );
-    assert_eq!(
-        rows,
-        [
-            vec![Cell::Null, Cell::Text(vec![])],
-            vec![Cell::Null, Cell::Null]
-        ]
-    );
+    let (rows, _) = decode_whole(&two_columns(), &Dialect::default(), b"id,text\n\"\",\"\"\n,\n");
+    assert_eq!(rows, [vec![Cell::Null, Cell::Text(vec![])], vec![Cell::Null, Cell::Null]]);
 }
 
 #[test]
 fn a_row_too_long_ends_the_object_after_the_rows_before_it() {
-    let limits = Limits {
-        row_bytes_max: 10,
-        chunk_bytes: 7,
-        ..Limits::default()
-    };
+    let limits = Limits { row_bytes_max: 10, chunk_bytes: 7, ..Limits::default() };
     let text = b"id,text\n1,12345678\n2,123456789\n3,a\n";
     for chunk_bytes in [3, 7, 1 << 10] {
-        let limits = Limits {
-            chunk_bytes,
-            ..limits
-        };
+        let limits = Limits { chunk_bytes, ..limits };
         let mut decoder = Decoder::new(two_columns(), &Dialect::default(), limits).unwrap();
         let mut slice = &text[..];
         let mut decoded = decoder.decode(&mut slice).unwrap();
@@ -427,36 +355,19 @@ fn a_row_too_long_ends_the_object_after_the_rows_before_it() {
         assert_eq!(cells(&decoded.unwrap().batch), [pair(1, "12345678")]);
         let error = decoder.decode(&mut slice).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::SourceInvalid);
-        assert_eq!(
-            error.position(),
-            Some(&Position {
-                line: 3,
-                byte: 19,
-                column: None
-            })
-        );
+        assert_eq!(error.position(), Some(&Position { line: 3, byte: 19, column: None }));
     }
 }
 
 #[test]
 fn a_row_without_end_is_not_held() {
-    let limits = Limits {
-        row_bytes_max: 1 << 16,
-        chunk_bytes: 1 << 12,
-        ..Limits::default()
-    };
+    let limits = Limits { row_bytes_max: 1 << 16, chunk_bytes: 1 << 12, ..Limits::default() };
     for filler in [b'x', b',', b'"'] {
         let mut decoder = Decoder::new(two_columns(), &Dialect::default(), limits).unwrap();
         let filler = [filler; 1 << 12];
-        let refused = (0..100)
-            .position(|_| decoder.decode(&mut &filler[..]).is_err())
-            .unwrap();
+        let refused = (0..100).position(|_| decoder.decode(&mut &filler[..]).is_err()).unwrap();
         assert!(refused <= 17, "{refused}");
-        assert!(
-            decoder.held_bytes() <= (1 << 16) + 3 * (1 << 12),
-            "{}",
-            decoder.held_bytes()
-        );
+        assert!(decoder.held_bytes() <= (1 << 16) + 3 * (1 << 12), "{}", decoder.held_bytes());
     }
 }
 
@@ -464,14 +375,8 @@ fn a_row_without_end_is_not_held() {
 fn a_header_that_does_not_fit_is_an_error() {
     for text in ["id\n1,a\n", "id,\"text\n1,a\n", "id,\"text\"s\n"] {
         let text = text.as_bytes();
-        let error = decode(
-            &two_columns(),
-            &Dialect::default(),
-            Limits::default(),
-            text,
-            &[3],
-        )
-        .unwrap_err();
+        let error =
+            decode(&two_columns(), &Dialect::default(), Limits::default(), text, &[3]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::SourceInvalid);
         assert_eq!(error.position().map(|position| position.line), Some(1));
     }
@@ -489,23 +394,14 @@ fn plans_that_cannot_work_are_refused() {
     let mut twice = two_columns();
     twice.fields[1] = Some(0);
     assert_eq!(refusal(twice).kind(), ErrorKind::Internal);
-    let limits = Limits {
-        row_bytes_max: usize::MAX,
-        ..Limits::default()
-    };
+    let limits = Limits { row_bytes_max: usize::MAX, ..Limits::default() };
     Decoder::new(two_columns(), &Dialect::default(), limits).unwrap_err();
 }
 
 #[test]
 fn rows_without_wanted_columns_are_counted() {
-    let plan = DecodePlan {
-        schema: Arc::new(Schema::empty()),
-        fields: vec![None, None],
-    };
+    let plan = DecodePlan { schema: Arc::new(Schema::empty()), fields: vec![None, None] };
     let text = b"a,b\n1,2\n3\n4,5\n";
     let decoded = decode(&plan, &Dialect::default(), Limits::default(), text, &[4]).unwrap();
-    assert_eq!(
-        (decoded[0].batch.num_rows(), decoded[0].rejects.len()),
-        (2, 1)
-    );
+    assert_eq!((decoded[0].batch.num_rows(), decoded[0].rejects.len()), (2, 1));
 }

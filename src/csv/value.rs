@@ -19,9 +19,8 @@ const MICROS_PER_SECOND: i64 = 1_000_000;
 const F64_DIGITS: usize = 15;
 
 /// The powers of ten that are exact in a `f64`, as far as [`F64_DIGITS`] can need them.
-const F64_POWERS: [f64; F64_DIGITS + 1] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-];
+const F64_POWERS: [f64; F64_DIGITS + 1] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
 /// The text of one field.
 #[derive(Debug, Clone, Copy)]
@@ -37,10 +36,7 @@ impl<'a> Text<'a> {
     pub(super) fn within(buffer: &'a [u8], start: usize, end: usize) -> Self {
         let bytes = buffer.get(start..end).unwrap_or_default();
         match buffer.get(..end).and_then(|before| before.last_chunk()) {
-            Some(tail) => Self {
-                bytes,
-                tail: u64::from_le_bytes(*tail),
-            },
+            Some(tail) => Self { bytes, tail: u64::from_le_bytes(*tail) },
             None => Self::alone(bytes),
         }
     }
@@ -52,10 +48,7 @@ impl<'a> Text<'a> {
         for (to, from) in tail.iter_mut().rev().zip(bytes.iter().rev()) {
             *to = *from;
         }
-        Self {
-            bytes,
-            tail: u64::from_le_bytes(tail),
-        }
+        Self { bytes, tail: u64::from_le_bytes(tail) }
     }
 
     #[inline]
@@ -121,10 +114,7 @@ fn without_point(word: u64) -> (u64, usize) {
     let bit = points.trailing_zeros() & !7;
     let front = (1_u64 << bit) - 1;
     let back = !front & !(0xFF << bit);
-    (
-        (word & back) | ((word & front) << 8) | u64::from(b'0'),
-        7 - bit as usize / 8,
-    )
+    ((word & back) | ((word & front) << 8) | u64::from(b'0'), 7 - bit as usize / 8)
 }
 
 /// `text` without the spaces around it.
@@ -165,11 +155,7 @@ pub(super) fn signed<T: TryFrom<i64>>(text: Text<'_>) -> Option<T> {
 pub(super) fn unsigned<T: TryFrom<u64>>(text: Text<'_>) -> Option<T> {
     let (negative, rest) = sign(text);
     let magnitude = digits(rest)?;
-    if negative && magnitude != 0 {
-        None
-    } else {
-        T::try_from(magnitude).ok()
-    }
+    if negative && magnitude != 0 { None } else { T::try_from(magnitude).ok() }
 }
 
 /// The nearest `f64`: decimal, with or without an exponent, or `inf`, `infinity`, `nan`.
@@ -244,9 +230,7 @@ pub(super) fn timestamp(text: &[u8]) -> Option<(i64, bool)> {
     let (day, rest) = text.split_at_checked(10)?;
     let midnight = i64::from(date(day)?) * 86_400;
     let Some((b'T' | b' ', rest)) = rest.split_first() else {
-        return rest
-            .is_empty()
-            .then_some((midnight * MICROS_PER_SECOND, false));
+        return rest.is_empty().then_some((midnight * MICROS_PER_SECOND, false));
     };
     let (hour, rest) = two_digits_of(rest, 0..=23)?;
     let (minute, mut rest) = two_digits_of(rest.strip_prefix(b":")?, 0..=59)?;
@@ -257,11 +241,7 @@ pub(super) fn timestamp(text: &[u8]) -> Option<(i64, bool)> {
             (micros, rest) = microseconds(fraction)?;
         }
     }
-    let (offset, zoned) = if rest.is_empty() {
-        (0, false)
-    } else {
-        (offset_seconds(rest)?, true)
-    };
+    let (offset, zoned) = if rest.is_empty() { (0, false) } else { (offset_seconds(rest)?, true) };
     let seconds = midnight + i64::from(hour * 3600 + minute * 60 + second - offset);
     Some((seconds * MICROS_PER_SECOND + micros, zoned))
 }
@@ -269,20 +249,8 @@ pub(super) fn timestamp(text: &[u8]) -> Option<(i64, bool)> {
 #[inline(always)]
 fn sign(text: Text<'_>) -> (bool, Text<'_>) {
     match text.bytes {
-        [b'-', rest @ ..] => (
-            true,
-            Text {
-                bytes: rest,
-                ..text
-            },
-        ),
-        [b'+', rest @ ..] => (
-            false,
-            Text {
-                bytes: rest,
-                ..text
-            },
-        ),
+        [b'-', rest @ ..] => (true, Text { bytes: rest, ..text }),
+        [b'+', rest @ ..] => (false, Text { bytes: rest, ..text }),
         _ => (false, text),
     }
 }
@@ -315,9 +283,7 @@ fn short_decimal(text: Text<'_>) -> Option<(u64, usize)> {
     if let Some(word) = text.word() {
         let (digits, places) = without_point(word);
         let only_a_point = text.bytes == b".";
-        return eight_digits(digits)
-            .filter(|_| !only_a_point)
-            .map(|number| (number, places));
+        return eight_digits(digits).filter(|_| !only_a_point).map(|number| (number, places));
     }
     medium_decimal(text.bytes)
 }
@@ -341,9 +307,7 @@ fn medium_decimal(text: &[u8]) -> Option<(u64, usize)> {
     }
     let digits = text.len() - usize::from(point.is_some());
     let places = point.map_or(0, |point| text.len() - point - 1);
-    (1..=F64_DIGITS)
-        .contains(&digits)
-        .then_some((mantissa, places))
+    (1..=F64_DIGITS).contains(&digits).then_some((mantissa, places))
 }
 
 /// As [`short_decimal`], for any number of digits; zeros beyond `scale` are left out.
@@ -360,14 +324,11 @@ fn long_decimal(text: &[u8], scale: usize) -> Option<(i128, usize)> {
     if excess.iter().any(|byte| *byte != b'0') {
         return None;
     }
-    let mantissa = whole
-        .iter()
-        .chain(fraction)
-        .try_fold(0_i128, |value, byte| {
-            let digit = byte.wrapping_sub(b'0');
-            let digit = (digit <= 9).then_some(i128::from(digit))?;
-            value.checked_mul(10)?.checked_add(digit)
-        })?;
+    let mantissa = whole.iter().chain(fraction).try_fold(0_i128, |value, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        let digit = (digit <= 9).then_some(i128::from(digit))?;
+        value.checked_mul(10)?.checked_add(digit)
+    })?;
     Some((mantissa, fraction.len()))
 }
 
@@ -391,10 +352,7 @@ fn microseconds(text: &[u8]) -> Option<(i64, &[u8])> {
         return None;
     }
     let digits = significant.iter().chain(std::iter::repeat(&b'0')).take(6);
-    Some((
-        digits.fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0')),
-        rest,
-    ))
+    Some((digits.fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0')), rest))
 }
 
 /// How far `Z`, `±HH` or `±HH:MM` is ahead of UTC.
@@ -408,11 +366,7 @@ fn offset_seconds(text: &[u8]) -> Option<i32> {
     let (hours, rest) = two_digits_of(rest, 0..=23)?;
     let minutes = match rest {
         [] => 0,
-        [b':', rest @ ..] => {
-            two_digits_of(rest, 0..=59)
-                .filter(|(_, rest)| rest.is_empty())?
-                .0
-        }
+        [b':', rest @ ..] => two_digits_of(rest, 0..=59).filter(|(_, rest)| rest.is_empty())?.0,
         _ => return None,
     };
     Some(direction * (hours * 3600 + minutes * 60))
@@ -423,21 +377,14 @@ fn offset_seconds(text: &[u8]) -> Option<i32> {
 fn month_days(year: i32, month: i32) -> i32 {
     const DAYS: [i32; 13] = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0));
-    let days = usize::try_from(month)
-        .ok()
-        .and_then(|month| DAYS.get(month))
-        .copied();
+    let days = usize::try_from(month).ok().and_then(|month| DAYS.get(month)).copied();
     days.unwrap_or(0) + i32::from(leap & (month == 2))
 }
 
 /// The year is taken to begin in March, so that the leap day is its last.
 #[inline]
 fn days_since_epoch(year: i32, month: i32, day: i32) -> i32 {
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let century = year / 100;
     365 * year + year / 4 - century + century / 4 + (153 * month + 2) / 5 + day - 1 - EPOCH_DAYS
 }
@@ -512,17 +459,11 @@ mod tests {
             "0.30000000000000004",
         ] {
             let expected: f64 = text.parse().unwrap();
-            assert_eq!(
-                float64(text.as_bytes()).unwrap().to_bits(),
-                expected.to_bits(),
-                "{text}"
-            );
+            assert_eq!(float64(text.as_bytes()).unwrap().to_bits(), expected.to_bits(), "{text}");
         }
         assert!(float64(b"nAn").unwrap().is_nan());
         assert_eq!(float32(b"16777217"), Some(16_777_216.0));
-        for bad in [
-            "", ".", "-", "1..2", "1.2.3", "1e", "1f", "0x1p3", " 1", "\u{FF11}",
-        ] {
+        for bad in ["", ".", "-", "1..2", "1.2.3", "1e", "1f", "0x1p3", " 1", "\u{FF11}"] {
             assert_eq!(float64(bad.as_bytes()), None, "{bad}");
             assert_eq!(float32(bad.as_bytes()), None, "{bad}");
         }
@@ -535,14 +476,8 @@ mod tests {
         assert_eq!(money("-1"), Some(-100));
         assert_eq!(money("+.5"), Some(50));
         assert_eq!(money("7."), Some(700));
-        assert_eq!(
-            money("999.9900000000000000000000000000000000000000000"),
-            Some(99999)
-        );
-        assert_eq!(
-            money("0000000000000000000000000000000000000000000001.1"),
-            Some(110)
-        );
+        assert_eq!(money("999.9900000000000000000000000000000000000000000"), Some(99999));
+        assert_eq!(money("0000000000000000000000000000000000000000000001.1"), Some(110));
         for bad in [
             "",
             ".",
@@ -633,10 +568,7 @@ mod tests {
             ["False", "F", "no", "N", "0"].map(|word| boolean(word.as_bytes())),
             [Some(false); 5]
         );
-        assert_eq!(
-            ["", "tr", "10", "on"].map(|word| boolean(word.as_bytes())),
-            [None; 4]
-        );
+        assert_eq!(["", "tr", "10", "on"].map(|word| boolean(word.as_bytes())), [None; 4]);
         assert_eq!(trimmed(b"  a b "), b"a b");
         assert_eq!(trimmed(b"   "), b"");
     }

@@ -75,7 +75,8 @@ impl<W: Write + Send> Reporter<W> {
 
 impl<W: Write + Send> Observer for Reporter<W> {
     fn started(&self, _: usize, bytes: u64) {
-        self.bar.set_length(bytes);
+        // One report may be of several feeds.
+        self.bar.inc_length(bytes);
     }
 
     fn progressed(&self, bytes: u64) {
@@ -122,7 +123,10 @@ fn visible_bar() -> ProgressBar {
         "{wide_bar} {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta} left";
     let style =
         ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr()).with_style(style)
+    ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr())
+        .with_style(style)
+        // However the run ends, the bar is gone before anything else is said.
+        .with_finish(indicatif::ProgressFinish::AndClear)
 }
 
 /// What there is to say of one object, if anything.
@@ -264,7 +268,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.char_indices() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);

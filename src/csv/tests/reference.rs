@@ -14,18 +14,11 @@ struct Row {
 
 pub(super) fn decode(plan: &DecodePlan, dialect: &Dialect, bytes: &[u8]) -> (Rows, Vec<Reject>) {
     let (mut good, mut rejects) = (Vec::new(), Vec::new());
-    for row in rows(dialect, bytes)
-        .into_iter()
-        .skip(usize::from(dialect.header))
-    {
+    for row in rows(dialect, bytes).into_iter().skip(usize::from(dialect.header)) {
         match judge(plan, dialect, &row) {
             Ok(cells) => good.push(cells),
             Err((column, reason)) => rejects.push(Reject {
-                position: Position {
-                    line: row.line,
-                    byte: row.byte as u64,
-                    column,
-                },
+                position: Position { line: row.line, byte: row.byte as u64, column },
                 reason,
                 raw: String::from_utf8_lossy(&row.raw).into_owned(),
             }),
@@ -35,11 +28,7 @@ pub(super) fn decode(plan: &DecodePlan, dialect: &Dialect, bytes: &[u8]) -> (Row
 }
 
 fn rows(dialect: &Dialect, bytes: &[u8]) -> Vec<Row> {
-    let mut at = if bytes.starts_with(b"\xEF\xBB\xBF") {
-        3
-    } else {
-        0
-    };
+    let mut at = if bytes.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
     let mut rows = Vec::new();
     while at < bytes.len() {
         let (row, next) = row(dialect, bytes, at);
@@ -68,11 +57,7 @@ fn line_end(bytes: &[u8], at: usize) -> Option<usize> {
 
 /// The row at `start`, and where the next one starts.
 fn row(dialect: &Dialect, bytes: &[u8], start: usize) -> (Row, usize) {
-    let mut row = Row {
-        line: line_of(bytes, start),
-        byte: start,
-        ..Row::default()
-    };
+    let mut row = Row { line: line_of(bytes, start), byte: start, ..Row::default() };
     let mut at = start;
     loop {
         let (mut text, mut quoted) = (Vec::new(), false);
@@ -171,17 +156,12 @@ fn cell(dialect: &Dialect, field: &Field, text: &str, quoted: bool) -> Result<Ce
         DataType::Int8 => (integer(value, i8::MIN.into(), i8::MAX.into()), "an int8"),
         DataType::Int64 => (integer(value, i64::MIN.into(), i64::MAX.into()), "an int64"),
         DataType::UInt64 => (integer(value, 0, u64::MAX.into()), "a uint64"),
-        DataType::Float32 => (
-            value
-                .parse()
-                .ok()
-                .map(|f: f32| Cell::Float(f.to_bits().into())),
-            "a float32",
-        ),
-        DataType::Float64 => (
-            value.parse().ok().map(|f: f64| Cell::Float(f.to_bits())),
-            "a float64",
-        ),
+        DataType::Float32 => {
+            (value.parse().ok().map(|f: f32| Cell::Float(f.to_bits().into())), "a float32")
+        }
+        DataType::Float64 => {
+            (value.parse().ok().map(|f: f64| Cell::Float(f.to_bits())), "a float64")
+        }
         DataType::Decimal128(7, 2) => (decimal(value), "a decimal(7,2)"),
         DataType::Date32 => {
             let days = |date: NaiveDate| i128::from(date.num_days_from_ce() - 719_163);
@@ -189,10 +169,7 @@ fn cell(dialect: &Dialect, field: &Field, text: &str, quoted: bool) -> Result<Ce
         }
         DataType::Timestamp(_, None) => {
             let local = timestamp(value).filter(|(_, zoned)| !zoned);
-            (
-                local.map(|(micros, _)| micros),
-                "a timestamp without an offset",
-            )
+            (local.map(|(micros, _)| micros), "a timestamp without an offset")
         }
         DataType::Timestamp(..) => (timestamp(value).map(|(micros, _)| micros), "a timestamp"),
         _ => (Some(Cell::Text(text.as_bytes().to_vec())), "text"),
@@ -212,9 +189,7 @@ fn boolean(value: &str) -> Option<Cell> {
 
 fn integer(value: &str, least: i128, most: i128) -> Option<Cell> {
     let value = value.parse().ok()?;
-    (least..=most)
-        .contains(&value)
-        .then_some(Cell::Integer(value))
+    (least..=most).contains(&value).then_some(Cell::Integer(value))
 }
 
 fn decimal(value: &str) -> Option<Cell> {
@@ -257,11 +232,7 @@ fn timestamp(value: &str) -> Option<(Cell, bool)> {
     } else {
         fraction
     };
-    let format = if seconds.len() == 5 {
-        "%H:%M"
-    } else {
-        "%H:%M:%S"
-    };
+    let format = if seconds.len() == 5 { "%H:%M" } else { "%H:%M:%S" };
     let clock = NaiveTime::parse_from_str(seconds, format).ok()?;
     if clock.format(format).to_string() != seconds || seconds.ends_with(":60") {
         return None;
@@ -273,11 +244,7 @@ fn timestamp(value: &str) -> Option<(Cell, bool)> {
     let offset = match zone {
         "" | "Z" => FixedOffset::east_opt(0)?,
         _ => {
-            let full = if zone.len() == 3 {
-                format!("{zone}:00")
-            } else {
-                zone.to_owned()
-            };
+            let full = if zone.len() == 3 { format!("{zone}:00") } else { zone.to_owned() };
             let offset: FixedOffset = full.parse().ok()?;
             if full.replace("-00:00", "+00:00") != offset.to_string() {
                 return None;
@@ -285,9 +252,7 @@ fn timestamp(value: &str) -> Option<(Cell, bool)> {
             offset
         }
     };
-    let local = NaiveDateTime::new(date(day)?, clock)
-        .and_utc()
-        .timestamp_micros();
+    let local = NaiveDateTime::new(date(day)?, clock).and_utc().timestamp_micros();
     let micros = local - i64::from(offset.local_minus_utc()) * 1_000_000;
     let micros = micros + digits.parse::<i64>().ok()?;
     Some((Cell::Integer(micros.into()), !zone.is_empty()))
