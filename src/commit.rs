@@ -407,3 +407,6 @@ fn unknown(table: &dyn Table, slot: u64) -> Error {
         .with_object(table.uri())
         .with_advice("run again: the ledger tells what was taken, and nothing is taken twice")
 }
+
+#[cfg(all(test, feature = "delta"))]
+mod tests;

@@ -29,14 +29,15 @@ pub struct Sample<'a> {
 /// the fields of the first row. Nothing where the sample has no complete row.
 ///
 /// # Errors
-/// [`ErrorKind::SourceInvalid`] where the sample is not text, and for a header with an unnamed
+/// [`ErrorKind::SourceInvalid`] where the first row is not text, and for a header with an unnamed
 /// column, or with two of one name.
 pub fn read_header(sample: Sample<'_>, dialect: &Dialect) -> Result<Option<Vec<String>>> {
     dialect.check()?;
-    let rows = SampleRows::new(sample, dialect)?;
-    let Some(first) = rows.first()? else {
+    let Some(first) = SampleRows::new(sample, dialect).first()? else {
         return Ok(None);
     };
+    // Later rows are the decoder's to judge, one by one.
+    first.iter().try_for_each(|field| check_text(field, true))?;
     if !dialect.header {
         return Ok(Some((1..=first.len()).map(|i| format!("column_{i}")).collect()));
     }
@@ -84,13 +85,14 @@ impl Inference {
     /// Takes the values of a sample into account. New columns come after those known.
     ///
     /// # Errors
-    /// As [`read_header`].
+    /// As [`read_header`], and where any part of the sample is not text.
     pub fn observe(&mut self, sample: Sample<'_>) -> Result<()> {
         let Some(names) = read_header(sample, &self.dialect)? else {
             return Ok(());
         };
         let reader = FieldReader::new(&self.dialect);
-        let rows = SampleRows::new(sample, &self.dialect)?;
+        check_text(sample.bytes, sample.whole)?;
+        let rows = SampleRows::new(sample, &self.dialect);
         let mut evidence = vec![Evidence::default(); names.len()];
         rows.for_each(names.len(), usize::from(self.dialect.header), |position, field| {
             self.rows += u64::from(position == 0);
@@ -142,15 +144,14 @@ struct SampleRows<'a> {
 }
 
 impl<'a> SampleRows<'a> {
-    fn new(sample: Sample<'_>, dialect: &'a Dialect) -> Result<Self> {
+    fn new(sample: Sample<'_>, dialect: &'a Dialect) -> Self {
         let bytes = &sample.bytes[..sample.bytes.len().min(SAMPLE_BYTES_MAX)];
         let whole = sample.whole && bytes.len() == sample.bytes.len();
-        check_text(bytes, whole)?;
         let mut text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes).to_vec();
         if whole {
             text.push(b'\n');
         }
-        Ok(Self { text, whole, dialect })
+        Self { text, whole, dialect }
     }
 
     /// The fields of the first row.

@@ -32,32 +32,45 @@ pub(super) fn probe(uri: &str, snapshot: &SnapshotRef, engine: &dyn Engine) -> R
 fn refusal(uri: &str, snapshot: &SnapshotRef, cause: KernelError) -> Error {
     let protocol = snapshot.table_configuration().protocol();
     let writer = protocol.min_writer_version();
-    let error = if LEGACY_WRITER_VERSIONS.contains(&writer) {
-        Error::new(
-            ErrorKind::TableUnsupported,
+    let (message, advice) = match constraints(snapshot).as_slice() {
+        [] if LEGACY_WRITER_VERSIONS.contains(&writer) => (
             format!(
                 "its writer version {writer} asks for check constraints, generated columns and \
                  more at once, used or not"
             ),
-        )
-        .with_advice(
             "upgrade the table to writer version 7, which names the features it uses: ALTER TABLE \
-             t SET TBLPROPERTIES ('delta.minReaderVersion' = '3', 'delta.minWriterVersion' = '7')",
-        )
-    } else {
-        let features: Vec<&str> =
-            protocol.writer_features().into_iter().flatten().map(AsRef::as_ref).collect();
-        Error::new(
-            ErrorKind::TableUnsupported,
+             t SET TBLPROPERTIES ('delta.minReaderVersion' = '3', 'delta.minWriterVersion' = '7')"
+                .to_owned(),
+        ),
+        [] => {
+            let features: Vec<&str> =
+                protocol.writer_features().into_iter().flatten().map(AsRef::as_ref).collect();
+            (
+                format!("Lakefeed cannot write one of its features ({})", features.join(", ")),
+                "drop the feature (ALTER TABLE t DROP FEATURE f), or ingest into another table and \
+                 merge from there"
+                    .to_owned(),
+            )
+        }
+        [first, ..] => (
+            format!("it has check constraints ({first}), which Lakefeed cannot check"),
             format!(
-                "it asks for a feature that Lakefeed cannot write (its features are: {})",
-                features.join(", ")
+                "drop them (ALTER TABLE t DROP CONSTRAINT {first}), or ingest into a table without \
+                 them and merge from there"
             ),
-        )
-        .with_advice(
-            "drop the feature from the table (ALTER TABLE t DROP CONSTRAINT, DROP FEATURE), or \
-             ingest into another table and merge from there",
-        )
+        ),
     };
-    error.with_object(uri).with_cause(cause)
+    Error::new(ErrorKind::TableUnsupported, message)
+        .with_object(uri)
+        .with_cause(cause)
+        .with_advice(advice)
+}
+
+/// The names of the table's check constraints.
+fn constraints(snapshot: &SnapshotRef) -> Vec<&str> {
+    let configuration = snapshot.table_configuration().metadata().configuration();
+    let mut names: Vec<&str> =
+        configuration.keys().filter_map(|key| key.strip_prefix("delta.constraints.")).collect();
+    names.sort_unstable();
+    names
 }

@@ -1,0 +1,411 @@
+//! The protocol, raced by hand on a real table in memory.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use arrow::datatypes::{DataType, Field, Schema};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+};
+
+use super::*;
+use crate::clock::{Entropy, SystemClock};
+use crate::config::Feed;
+use crate::ledger::{EntryState, repair};
+use crate::memory::MemoryBudget;
+use crate::store::Stores;
+use crate::table::{ColumnStatistics, Value};
+
+const ATTEMPTS_MAX: u32 = 8;
+
+/// What a store does to the commits that it is asked to put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// Puts the commit, and loses the answer.
+    LoseAnswer,
+    /// Does not put it, and says nothing of that.
+    LoseRequest,
+    /// Puts it, then says that somebody else did, as a client does that retries by itself.
+    BlameOther,
+}
+
+/// A store in memory whose next commits go wrong.
+#[derive(Debug)]
+struct FaultyStore {
+    inner: InMemory,
+    fault: Fault,
+    faults_left: AtomicU32,
+}
+
+impl std::fmt::Display for FaultyStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Faulty({:?})", self.fault)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for FaultyStore {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> object_store::Result<PutResult> {
+        let is_commit = location.as_ref().ends_with(".json") && options.mode == PutMode::Create;
+        let take = |left: u32| left.checked_sub(1);
+        let faulty = is_commit
+            && self.faults_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok();
+        if !faulty {
+            return self.inner.put_opts(location, payload, options).await;
+        }
+        if self.fault != Fault::LoseRequest {
+            self.inner.put_opts(location, payload, options).await?;
+        }
+        Err(match self.fault {
+            Fault::BlameOther => object_store::Error::AlreadyExists {
+                path: location.to_string(),
+                source: "it is there".into(),
+            },
+            _ => object_store::Error::Generic { store: "faulty", source: "no answer".into() },
+        })
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(
+        &self,
+        location: &Path,
+        options: GetOptions,
+    ) -> object_store::Result<GetResult> {
+        self.inner.get_opts(location, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(
+        &self,
+        from: &Path,
+        to: &Path,
+        options: CopyOptions,
+    ) -> object_store::Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+/// One table in memory, and what it takes to write to it.
+struct World {
+    environment: Environment,
+    table: Box<dyn Table>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::over(Arc::new(InMemory::new()))
+    }
+
+    fn faulty(fault: Fault, faults: u32) -> Self {
+        Self::over(Arc::new(FaultyStore {
+            inner: InMemory::new(),
+            fault,
+            faults_left: AtomicU32::new(faults),
+        }))
+    }
+
+    fn over(store: Arc<dyn ObjectStore>) -> Self {
+        let stores = Stores::new(PathBuf::from("/"));
+        stores.overlay("memory", store);
+        let environment = Environment {
+            clock: Arc::new(SystemClock::default()),
+            entropy: Arc::new(Entropy::from_seed(1)),
+            stores: Arc::new(stores),
+            budget: MemoryBudget::for_process(1 << 30).unwrap(),
+        };
+        let feed = Feed { table: "memory:///t".to_owned(), ..Feed::default() };
+        let table = crate::table::open(&environment, &feed).unwrap();
+        Self { environment, table }
+    }
+
+    async fn pin(&self) -> Pin {
+        if let Some(pin) = Pin::newest(self.table.as_ref(), "default").await.unwrap() {
+            return pin;
+        }
+        let schema = Schema::new(vec![Field::new("id", DataType::Int64, true)]);
+        let definition = TableDefinition { schema: Arc::new(schema), partition_by: vec![] };
+        Pin::absence(&self.environment, self.table.as_ref(), "default", &definition).await.unwrap()
+    }
+
+    fn plan(&self, pin: &Pin, names: &[&str]) -> Plan {
+        let file = DataFile {
+            path: format!("part-{}.parquet", self.environment.entropy.uuid()),
+            size_bytes: 100,
+            rows: 1,
+            modified_millis: 0,
+            columns: vec![ColumnStatistics {
+                null_count: 0,
+                lower: Some(Value::Integer(1)),
+                upper: Some(Value::Integer(1)),
+            }],
+            partition: vec![],
+        };
+        let source = |name: &&str| PlannedSource {
+            uri: (*name).to_owned(),
+            entry: entry(name),
+            entries_before: pin.ledger().entries_of(Key::of(name)).count(),
+        };
+        Plan::new(&self.environment, pin, vec![file], names.iter().map(source).collect())
+    }
+
+    async fn commit(&self, pin: Pin, plan: &Plan) -> Result<Outcome> {
+        commit(&self.environment, self.table.as_ref(), pin, plan, ATTEMPTS_MAX).await
+    }
+
+    /// Plans and commits, all in one; returns the version.
+    async fn take(&self, names: &[&str]) -> u64 {
+        let pin = self.pin().await;
+        let plan = self.plan(&pin, names);
+        committed(self.commit(pin, &plan).await.unwrap())
+    }
+
+    async fn names(&self) -> Vec<String> {
+        let pin = self.pin().await;
+        pin.ledger().entries().iter().map(|entry| entry.name.clone()).collect()
+    }
+
+    /// The commit files and the ledger's files.
+    async fn log(&self) -> Vec<String> {
+        use futures::TryStreamExt;
+        let all = self.table.store().list(None);
+        let mut names: Vec<String> = all
+            .map_ok(|file| file.location.filename().unwrap_or_default().to_owned())
+            .try_collect()
+            .await
+            .unwrap();
+        names.sort();
+        names
+    }
+}
+
+fn entry(name: &str) -> Entry {
+    Entry {
+        name: name.to_owned(),
+        identity: "etag:1:1".to_owned(),
+        size_bytes: 1,
+        content: "0".to_owned(),
+        append: Uuid::nil(),
+        version: 0,
+        rows: 1,
+        rows_rejected: 0,
+        at: chrono::DateTime::UNIX_EPOCH,
+        state: EntryState::In,
+    }
+}
+
+fn committed(outcome: Outcome) -> u64 {
+    match outcome {
+        Outcome::Committed { version, .. } => version,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn planned_again(outcome: &Outcome, expected: &str) {
+    match outcome {
+        Outcome::PlanAgain { reason, .. } => assert!(reason.contains(expected), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_commit_creates_the_table_and_later_ones_follow() {
+    let world = World::new();
+    assert_eq!(world.take(&["a", "b"]).await, 1);
+    assert_eq!(world.take(&["c"]).await, 2);
+    assert_eq!(world.names().await, ["a", "b", "c"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_loses_with_other_objects_goes_on_top() {
+    let world = World::new();
+    world.take(&["first"]).await;
+    let pin = world.pin().await;
+    let plan = world.plan(&pin, &["mine"]);
+    world.take(&["theirs"]).await;
+    assert_eq!(committed(world.commit(pin, &plan).await.unwrap()), 3);
+    assert_eq!(world.names().await, ["first", "theirs", "mine"]);
+    let tails = world.log().await.iter().filter(|name| name.ends_with(".ledger")).count();
+    assert_eq!(tails, 4, "the tail of the lost attempt is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_loses_an_object_plans_again() {
+    let world = World::new();
+    world.take(&["first"]).await;
+    let pin = world.pin().await;
+    let plan = world.plan(&pin, &["mine", "shared"]);
+    world.take(&["shared"]).await;
+    let outcome = world.commit(pin, &plan).await.unwrap();
+    planned_again(&outcome, "taken one of the objects");
+    assert_eq!(world.names().await, ["first", "shared"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_creators_one_goes_on_top_of_the_other() {
+    let world = World::new();
+    let (ours, theirs) = (world.pin().await, world.pin().await);
+    let our_plan = world.plan(&ours, &["ours"]);
+    let their_plan = world.plan(&theirs, &["theirs"]);
+    assert_eq!(committed(world.commit(theirs, &their_plan).await.unwrap()), 1);
+    assert_eq!(committed(world.commit(ours, &our_plan).await.unwrap()), 2);
+    assert_eq!(world.names().await, ["theirs", "ours"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_committed_once_however_often_it_is_tried() {
+    let world = World::new();
+    world.take(&["first"]).await;
+    let pin = world.pin().await;
+    let plan = world.plan(&pin, &["mine"]);
+    for _ in 0..3 {
+        assert_eq!(committed(world.commit(pin.clone(), &plan).await.unwrap()), 2);
+    }
+    assert_eq!(world.names().await, ["first", "mine"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_answers_are_settled_by_looking() {
+    for fault in [Fault::LoseAnswer, Fault::LoseRequest, Fault::BlameOther] {
+        // The creation and the append both go wrong once.
+        let world = World::faulty(fault, 2);
+        assert_eq!(world.take(&["a"]).await, 1, "{fault:?}");
+        assert_eq!(world.names().await, ["a"], "{fault:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_never_comes_is_unknown() {
+    let world = World::faulty(Fault::LoseRequest, u32::MAX);
+    let pin = world.pin().await;
+    let plan = world.plan(&pin, &["a"]);
+    let error = world.commit(pin, &plan).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CommitUnknown, "{error}");
+    assert!(error.kind().might_have_happened());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_cleaned_up_behind_a_frozen_writer_deceives_nobody() {
+    let world = World::new();
+    world.take(&["first"]).await;
+    let pin = world.pin().await;
+    let plan = world.plan(&pin, &["mine"]);
+    // While it is frozen, others go on; then the versions it would follow are cleaned away.
+    for name in ["x", "y", "z"] {
+        world.take(&[name]).await;
+    }
+    checkpoint_and_clean(&world, 4).await;
+    let version = committed(world.commit(pin, &plan).await.unwrap());
+    assert_eq!(version, 5);
+    assert_eq!(world.names().await, ["first", "x", "y", "z", "mine"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moved_fence_makes_everybody_start_again() {
+    let world = World::new();
+    world.take(&["first"]).await;
+    let pin = world.pin().await;
+    let plan = world.plan(&pin, &["mine"]);
+    let table = world.table.as_ref();
+    repair::reset(&world.environment, table, "default").await.unwrap();
+    planned_again(&world.commit(pin, &plan).await.unwrap(), "fence");
+    assert!(world.names().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_ledger_is_refused_and_can_be_reset() {
+    let world = World::new();
+    world.take(&["first"]).await;
+    for file in world.ledger_files().await {
+        world.table.store().delete(&file).await.unwrap();
+    }
+    let table = world.table.as_ref();
+    let error = Pin::newest(table, "default").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LedgerMissing);
+    repair::reset(&world.environment, table, "default").await.unwrap();
+    assert_eq!(world.take(&["first"]).await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_of_another_table_is_refused() {
+    let world = World::new();
+    world.take(&["first"]).await;
+    // What is left when a table is replaced in place: the old pointer, under a new identity.
+    let files = world.ledger_files().await;
+    let id = world.pin().await.ledger().table_id().to_owned();
+    for file in files {
+        let elsewhere = Path::from(file.as_ref().replace(&id, "another"));
+        world.table.store().rename(&file, &elsewhere).await.unwrap();
+    }
+    let error = Pin::newest(world.table.as_ref(), "default").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LedgerForeign, "{error}");
+}
+
+impl World {
+    async fn ledger_files(&self) -> Vec<Path> {
+        use futures::TryStreamExt;
+        let root = self.table.ledger_root();
+        self.table
+            .store()
+            .list(Some(&root))
+            .map_ok(|file| file.location)
+            .try_collect()
+            .await
+            .unwrap()
+    }
+}
+
+/// Writes a checkpoint at `version` as another writer would, and removes every commit up to it.
+async fn checkpoint_and_clean(world: &World, version: u64) {
+    use delta_kernel::snapshot::Snapshot as KernelSnapshot;
+    use delta_kernel_default_engine::DefaultEngineBuilder;
+    use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
+
+    let store = Arc::clone(world.table.store());
+    let handle = tokio::runtime::Handle::current();
+    let executor = Arc::new(TokioMultiThreadExecutor::new(handle));
+    tokio::task::spawn_blocking(move || {
+        let engine = DefaultEngineBuilder::new(store).with_task_executor(executor).build();
+        let snapshot =
+            KernelSnapshot::builder_for("memory:///t/").at_version(version).build(&engine).unwrap();
+        snapshot.checkpoint(&engine, None).unwrap();
+    })
+    .await
+    .unwrap();
+    for cleaned in 0..=version {
+        let path = Path::from(format!("t/_delta_log/{cleaned:020}.json"));
+        world.table.store().delete(&path).await.unwrap();
+    }
+}
