@@ -125,7 +125,7 @@ impl<'a> Run<'a> {
 
     /// Takes every candidate as far as it goes on one pin; returns those to be planned again.
     async fn round(&mut self, candidates: Vec<Candidate>) -> Result<Vec<Candidate>> {
-        let pin = Pin::newest(self.table, &self.feed.ledger).await?;
+        let pin = select::pin(self.feed, self.table).await?;
         let Selection { pin, tasks, aliases, mut again } = self.select(pin, candidates).await?;
         let Some(pin) = pin else { return Ok(again) };
         let limits = Limits::new(self.environment, self.feed, pin.layout())?;

@@ -1,4 +1,32 @@
-//! Lakefeed feeds a lakehouse.
+//! Lakefeed feeds CSV objects into a lakehouse table, exactly once, in bounded memory.
+//!
+//! # The way of one byte
+//!
+//! ```text
+//! announcement ─► pin the table, look at the object, ask the ledger      ingest, commit, ledger
+//!              ─► ranges of that very version ─► decompressed            source
+//!              ─► typed Arrow batches, and a verdict on each bad row     csv
+//!              ─► durable Parquet files, not yet visible                 parquet
+//!              ─► ledger tail, then the next version of the table        commit, ledger, table
+//!              ─► receipt                                                receipt
+//! ```
+//!
+//! # What holds, always
+//!
+//! 1. *Exactly once.* The rows of one version of one object become visible in exactly one commit, or
+//!    not at all.
+//! 2. *All or nothing.* A reader never sees part of an object.
+//! 3. *Optimistic concurrency control decides.* Nothing rests on a lock or a clock.
+//! 4. *Unknown is not failed.* A commit whose answer was lost is found out about before anything
+//!    else.
+//! 5. *Bounded memory.* Every buffer, queue and retry has a named limit, and their sum is checked.
+//! 6. *Nothing is lost silently.* Every object ends in a receipt.
+//! 7. *After the commit nothing can fail the ingest.*
+//!
+//! # Where to begin
+//!
+//! [`ingest`] and [`commit`] read from top to bottom as the specification. Only [`table::delta`]
+//! names a table format, only [`store`] a kind of storage, and only `bin/` and [`event`] a runtime.
 
 pub mod clock;
 pub mod commit;

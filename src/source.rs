@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Location, Stores};
 
 /// How much one request asks for.
-pub const READ_RANGE_BYTES: u64 = 4 << 20;
+pub const READ_RANGE_BYTES: u64 = 2 << 20;
 /// Requests under way at once for one object: the next range is fetched while one is decoded.
 const READ_RANGES_IN_FLIGHT_MAX: usize = 2;
 /// What reading one object may hold, beside the decompressor's window.

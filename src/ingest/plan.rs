@@ -88,12 +88,9 @@ pub async fn plan(
     announcements: Vec<Announcement>,
 ) -> Result<IngestPlan> {
     let table = table::open(environment, feed)?;
-    let pin = Pin::newest(table.as_ref(), &feed.ledger).await?;
+    let pin = select::pin(feed, table.as_ref()).await?;
     let ledger = match &pin {
-        Some(pin) => {
-            schema::check_feed(feed, pin.layout(), table.uri())?;
-            pin.ledger().clone()
-        }
+        Some(pin) => pin.ledger().clone(),
         None => Ledger::unadopted(&feed.ledger, ""),
     };
     let mut objects = Vec::new();

@@ -10,8 +10,9 @@ use super::task::{Candidate, Task};
 use crate::commit::{Pin, PlannedSource};
 use crate::config::{Feed, OnChanged};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::{Entry, EntryState, Ledger, Standing};
+use crate::ledger::{self, Entry, EntryState, Ledger, Standing};
 use crate::source::SourceObject;
+use crate::table::Table;
 
 /// Objects looked at, at once.
 const HEADS_IN_FLIGHT_MAX: usize = 16;
@@ -51,9 +52,6 @@ impl Run<'_> {
         pin: Option<Pin>,
         candidates: Vec<Candidate>,
     ) -> Result<Selection> {
-        if let Some(pin) = &pin {
-            schema::check_feed(self.feed, pin.layout(), self.table.uri())?;
-        }
         let ledger = match &pin {
             Some(pin) => pin.ledger().clone(),
             None => Ledger::unadopted(&self.feed.ledger, ""),
@@ -139,6 +137,27 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// Pins the newest version of the feed's table, if there is one that the feed fits.
+///
+/// # Errors
+/// Those of [`Pin::newest`]; [`ErrorKind::Configuration`] where the feed does not fit the table; and
+/// [`ErrorKind::LedgerMissing`] where the table's rows name their sources and no ledger knows them.
+pub(super) async fn pin(feed: &Feed, table: &dyn Table) -> Result<Option<Pin>> {
+    let Some(pin) = Pin::newest(table, &feed.ledger).await? else { return Ok(None) };
+    schema::check_feed(feed, pin.layout(), table.uri())?;
+    let names_sources = feed
+        .source_file_column
+        .as_ref()
+        .is_some_and(|column| pin.layout().schema.index_of(column).is_ok());
+    if pin.ledger().pointer().is_none()
+        && names_sources
+        && !ledger::any(table, pin.ledger().table_id()).await?
+    {
+        return Err(ledger::missing(table, "its rows name their sources, and it has no ledger"));
+    }
+    Ok(Some(pin))
 }
 
 /// What is to be done with `object`, given what the ledger says of its name.

@@ -25,7 +25,7 @@ use crate::memory::display_bytes;
 
 /// S3 takes no smaller part, but for the last.
 const PART_BYTES_MIN: usize = 5 << 20;
-const PART_BYTES_MAX: usize = 8 << 20;
+const PART_BYTES_MAX: usize = 6 << 20;
 const PARTS_IN_FLIGHT_MAX: usize = 2;
 
 const ROW_GROUP_BYTES_MAX: usize = 16 << 20;

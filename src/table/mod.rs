@@ -8,6 +8,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use object_store::ObjectStore;
@@ -69,6 +70,9 @@ pub trait Table: Send + Sync {
     /// How many rows have each value of the text column `column`, nulls aside, in the order of
     /// values. Holds every distinct value in memory.
     async fn count_rows_by(&self, snapshot: &Snapshot, column: &str) -> Result<Vec<(String, u64)>>;
+
+    /// Some rows of the table, at most `rows_max`, in no particular order.
+    async fn some_rows(&self, snapshot: &Snapshot, rows_max: usize) -> Result<Vec<RecordBatch>>;
 }
 
 /// What one attempt to commit came to.

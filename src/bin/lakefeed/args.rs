@@ -51,6 +51,17 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show some rows of a table
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show {
+        /// The table's path or URI
+        table: String,
+        /// How many rows
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        rows: usize,
+        #[command(flatten)]
+        resources: Resources,
+    },
     /// Look at the record of what a table has taken, or mend it
     #[command(subcommand, after_help = LEDGER_EXAMPLES)]
     Ledger(LedgerCommand),
@@ -85,6 +96,10 @@ const PLAN_EXAMPLES: &str = "\
 Examples:
   lakefeed plan landing/ --table lake/orders
   lakefeed plan --feed orders";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  lakefeed show lake/orders --rows 3";
 
 const LEDGER_EXAMPLES: &str = "\
 Examples:

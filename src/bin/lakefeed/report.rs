@@ -5,7 +5,10 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lakefeed::error::{Error, ErrorKind, Result};
 use lakefeed::ingest::{Action, IngestPlan, PlannedColumn, PlannedObject};
 use lakefeed::ledger::repair::Repair;
 use lakefeed::ledger::{Entry, EntryState};
@@ -316,6 +319,42 @@ pub fn plan(plan: &IngestPlan) -> String {
         display_bytes(plan.memory_bytes_max)
     ));
     text
+}
+
+/// Rows of a table in columns, for a person. Line ends within a value are shown as escapes.
+///
+/// # Errors
+/// [`ErrorKind::Internal`] for a type that cannot be written as text.
+pub fn rows(batches: &[RecordBatch]) -> Result<String> {
+    let Some(first) = batches.first() else { return Ok("no rows\n".to_owned()) };
+    let header = first.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let mut lines: Vec<Vec<String>> = vec![header];
+    let unprintable =
+        |cause| Error::new(ErrorKind::Internal, "a value has no text").with_cause(cause);
+    for batch in batches {
+        let options = FormatOptions::default();
+        let columns: Vec<ArrayFormatter<'_>> = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column, &options))
+            .collect::<Result<_, _>>()
+            .map_err(unprintable)?;
+        for row in 0..batch.num_rows() {
+            let cell = |column: &ArrayFormatter<'_>| column.value(row).try_to_string();
+            let cells: Vec<String> =
+                columns.iter().map(cell).collect::<Result<_, _>>().map_err(unprintable)?;
+            lines.push(cells.iter().map(|cell| cell.escape_debug().to_string()).collect());
+        }
+    }
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
+    let widths: Vec<usize> = (0..lines[0].len()).map(|i| width(i).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for line in &lines {
+        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 /// A ledger's entries, for a person.

@@ -17,6 +17,7 @@ use lakefeed::ledger::{Ledger, repair};
 use lakefeed::memory::MemoryBudget;
 use lakefeed::receipt::exit_code;
 use lakefeed::store::Stores;
+use lakefeed::table::{Snapshot, Table};
 use lakefeed::{source, table};
 
 use crate::args::{Arguments, Command, LedgerCommand, LedgerTarget, Resources};
@@ -24,8 +25,9 @@ use crate::report::{self, Reporter, Style};
 
 /// Threads that run tasks; reading and writing files have threads of their own.
 const WORKER_THREADS: usize = 2;
-/// Threads that wait for files: reading ahead, uploading, and the table's log.
-const BLOCKING_THREADS_MAX: usize = 16;
+/// Threads that wait for files: reading ahead, uploading, and the table's log. Each keeps what it
+/// has freed for its own later use, so more of them cost memory.
+const BLOCKING_THREADS_MAX: usize = 4;
 
 /// Runs one command.
 pub fn run(command: Command) -> Result<ExitCode> {
@@ -58,6 +60,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
             let environment = environment(&resources, &settings)?;
             ingest_feeds(&environment, &requested(&event, &settings)?, json).await
         }
+        Command::Show { table, rows, resources } => show(&table, rows, &resources).await,
         Command::Ledger(command) => ledger(&command).await,
         Command::Completions { shell } => completions(shell),
     }
@@ -122,6 +125,24 @@ fn has_failures(plan: &IngestPlan) -> bool {
     plan.objects.iter().any(|object| object.action == ingest::Action::Fail)
 }
 
+async fn show(table: &str, rows: usize, resources: &Resources) -> Result<ExitCode> {
+    let environment = environment(resources, &resources.settings()?)?;
+    let feed = Feed { table: table.to_owned(), ..Feed::default() };
+    let table = table::open(&environment, &feed)?;
+    let pinned = existing(table.as_ref(), &feed.ledger).await?;
+    let batches = table.some_rows(&pinned, rows).await?;
+    to_stdout(report::rows(&batches)?.as_bytes())
+}
+
+/// The newest version of a table that must be there.
+async fn existing(table: &dyn Table, ledger: &str) -> Result<Snapshot> {
+    table.load(ledger).await?.ok_or_else(|| {
+        Error::new(ErrorKind::TableInvalid, "there is no table")
+            .with_object(table.uri())
+            .with_advice("check the address")
+    })
+}
+
 async fn ledger(command: &LedgerCommand) -> Result<ExitCode> {
     let LedgerTarget { table, ledger, resources, json } = command.target()?;
     let settings = resources.settings()?;
@@ -131,9 +152,7 @@ async fn ledger(command: &LedgerCommand) -> Result<ExitCode> {
     let table = table::open(&environment, &feed)?;
     let repaired = match command {
         LedgerCommand::Show(_) => {
-            let pinned = table.load(ledger).await?.ok_or_else(|| {
-                Error::new(ErrorKind::TableInvalid, "there is no table").with_object(table.uri())
-            })?;
+            let pinned = existing(table.as_ref(), ledger).await?;
             let id = &pinned.table_id;
             let ledger = Ledger::load(table.as_ref(), id, ledger, pinned.pointer).await?;
             let text =

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use delta_kernel::snapshot::{Snapshot as KernelSnapshot, SnapshotRef};
 use delta_kernel::{Engine, KernelError};
@@ -245,6 +246,11 @@ impl Table for DeltaTable {
         let (kernel, column) = (self.kernel_snapshot(snapshot)?, column.to_owned());
         let engine = Arc::clone(&self.engine);
         self.blocking(move |_, _| scan::count_rows_by(engine, kernel, &column)).await
+    }
+
+    async fn some_rows(&self, snapshot: &Snapshot, rows_max: usize) -> Result<Vec<RecordBatch>> {
+        let (kernel, engine) = (self.kernel_snapshot(snapshot)?, Arc::clone(&self.engine));
+        self.blocking(move |_, _| scan::some_rows(engine, kernel, rows_max)).await
     }
 }
 

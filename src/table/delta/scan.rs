@@ -1,9 +1,9 @@
-//! Reading a table's rows, for repairs.
+//! Reading a table's rows, for people and for repairs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, RecordBatch};
 use delta_kernel::engine::arrow_data::EngineDataArrowExt;
 use delta_kernel::snapshot::SnapshotRef;
 use delta_kernel::{Engine, KernelResult};
@@ -30,4 +30,24 @@ pub(super) fn count_rows_by(
         }
     }
     Ok(counts.into_iter().collect())
+}
+
+/// Rows of the table, at most `rows_max`.
+pub(super) fn some_rows(
+    engine: Arc<dyn Engine>,
+    snapshot: SnapshotRef,
+    rows_max: usize,
+) -> KernelResult<Vec<RecordBatch>> {
+    let scan = snapshot.scan_builder().build()?;
+    let (mut batches, mut rows) = (Vec::new(), 0);
+    for data in scan.execute(engine)? {
+        let batch = data.try_into_record_batch()?;
+        let batch = batch.slice(0, batch.num_rows().min(rows_max - rows));
+        rows += batch.num_rows();
+        batches.push(batch);
+        if rows == rows_max {
+            break;
+        }
+    }
+    Ok(batches)
 }
