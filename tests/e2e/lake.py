@@ -6,7 +6,6 @@ import os
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote
 
 import deltalake
 import duckdb
@@ -45,7 +44,7 @@ class Run:
 
     def statuses(self) -> dict[str, str]:
         """Status by the source's base name."""
-        return {unquote(r["source"]).rsplit("/", 1)[-1]: r["status"] for r in self.receipts}
+        return {r["source"].rsplit("/", 1)[-1]: r["status"] for r in self.receipts}
 
     def __str__(self):
         return f"exit code {self.exit_code}\n--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}"
@@ -99,7 +98,7 @@ def parse_receipt(line: str) -> dict:
 
 
 def same_place(uri: str, path: Path) -> bool:
-    return unquote(uri).removeprefix("file://") in (str(path), str(path.resolve()))
+    return uri.removeprefix("file://") in (str(path), str(path.resolve()))
 
 
 def feed(folder: Path, csv: dict | None = None, **fields) -> tuple[str, ...]:

@@ -58,6 +58,15 @@ impl DeltaTable {
     /// # Errors
     /// [`ErrorKind::Configuration`] for an address that cannot hold a table.
     pub fn new(environment: &Environment, location: &Location) -> Result<Self> {
+        if location.path.as_ref().contains('%') {
+            // The kernel and other readers decode it, some of them twice.
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                "a percent sign in a table's address",
+            )
+            .with_object(&location.uri)
+            .with_advice("choose an address without one: readers disagree about what it means"));
+        }
         let executor = TokioMultiThreadExecutor::new(tokio::runtime::Handle::current());
         let executor = Arc::new(executor);
         let nowhere = DefaultEngineBuilder::new(Arc::new(InMemory::new()))
