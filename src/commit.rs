@@ -408,5 +408,5 @@ fn unknown(table: &dyn Table, slot: u64) -> Error {
         .with_advice("run again: the ledger tells what was taken, and nothing is taken twice")
 }
 
-#[cfg(all(test, feature = "delta"))]
+#[cfg(test)]
 mod tests;

@@ -18,6 +18,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
@@ -98,6 +99,8 @@ struct Run<'a> {
     table: &'a dyn Table,
     observer: &'a dyn Observer,
     receipts: Vec<Receipt>,
+    /// Whether this run has committed since the round's pin.
+    has_committed: bool,
 }
 
 impl<'a> Run<'a> {
@@ -107,7 +110,7 @@ impl<'a> Run<'a> {
         table: &'a dyn Table,
         observer: &'a dyn Observer,
     ) -> Self {
-        Self { environment, feed, table, observer, receipts: Vec::new() }
+        Self { environment, feed, table, observer, receipts: Vec::new(), has_committed: false }
     }
 
     /// Each announced object once.
@@ -125,6 +128,7 @@ impl<'a> Run<'a> {
 
     /// Takes every candidate as far as it goes on one pin; returns those to be planned again.
     async fn round(&mut self, candidates: Vec<Candidate>) -> Result<Vec<Candidate>> {
+        self.has_committed = false;
         let pin = select::pin(self.feed, self.table).await?;
         let Selection { pin, tasks, aliases, mut again } = self.select(pin, candidates).await?;
         let Some(pin) = pin else { return Ok(again) };
@@ -163,9 +167,9 @@ impl<'a> Run<'a> {
         let mut loaded = Vec::new();
         let mut writer = None;
         let mut tasks = tasks.into_iter();
-        for mut task in tasks.by_ref() {
+        while let Some(mut task) = tasks.next() {
             task.begin(self.environment);
-            let staged = match Rows::open(self, pin, limits, &task).stage().await {
+            let (batches, facts) = match Rows::open(self, pin, limits, &task).stage().await {
                 Ok(Staged::Whole { batches, facts }) => (batches, facts),
                 Ok(Staged::Empty) => {
                     self.finish(task.skipped("empty"));
@@ -180,20 +184,9 @@ impl<'a> Run<'a> {
                     continue;
                 }
             };
-            let (batches, facts) = staged;
             loaded.push((task, facts));
-            let written = async {
-                for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
-                    if writer.is_none() {
-                        writer = Some(self.writer(pin, limits)?);
-                    }
-                    if let Some(writer) = &mut writer {
-                        writer.write(batch).await?;
-                    }
-                }
-                Ok(())
-            };
-            if let Err(error) = written.await {
+            if let Err(error) = self.write_shared(&mut writer, pin, limits, &batches).await {
+                // What the files held is gone, and the rest would meet the same.
                 let rest = tasks.map(|task| (task, Facts::default()));
                 self.fail_all(loaded.into_iter().chain(rest), &error);
                 return left;
@@ -209,6 +202,24 @@ impl<'a> Run<'a> {
             Err(error) => self.fail_all(loaded, &error),
         }
         left
+    }
+
+    /// Writes one object's rows to the shared files, which are begun with the first row.
+    async fn write_shared(
+        &self,
+        writer: &mut Option<TableWriter>,
+        pin: &Pin,
+        limits: &Limits,
+        batches: &[RecordBatch],
+    ) -> Result<()> {
+        for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
+            let writer = match writer {
+                Some(writer) => writer,
+                None => writer.insert(self.writer(pin, limits)?),
+            };
+            writer.write(batch).await?;
+        }
+        Ok(())
     }
 
     /// One append of one large object, streamed.
@@ -251,9 +262,13 @@ impl<'a> Run<'a> {
         let sources = loaded.iter().map(|(task, facts)| task.planned(facts)).chain(aliases);
         let plan = Plan::new(self.environment, planned_on, files.clone(), sources.collect());
         let attempts_max = self.feed.commit_attempts_max;
-        let pin = planned_on.clone();
-        match commit::commit(self.environment, self.table, pin, &plan, attempts_max).await {
+        let committed = match self.pin_to_commit_on(planned_on).await {
+            Ok(pin) => commit::commit(self.environment, self.table, pin, &plan, attempts_max).await,
+            Err(error) => Err(error),
+        };
+        match committed {
             Ok(Outcome::Committed { version, attempts }) => {
+                self.has_committed = true;
                 let share = Share::of(&files);
                 for (task, facts) in loaded {
                     let receipt =
@@ -277,6 +292,16 @@ impl<'a> Run<'a> {
                 Vec::new()
             }
         }
+    }
+
+    /// The pin itself, or the newest one, once our own commit has taken the version after it.
+    async fn pin_to_commit_on(&self, planned_on: &Pin) -> Result<Pin> {
+        if self.has_committed
+            && let Some(newest) = Pin::newest(self.table, &self.feed.ledger).await?
+        {
+            return Ok(newest);
+        }
+        Ok(planned_on.clone())
     }
 
     fn writer(&self, pin: &Pin, limits: &Limits) -> Result<TableWriter> {

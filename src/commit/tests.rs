@@ -1,4 +1,5 @@
 //! The protocol, raced by hand on a real table in memory.
+#![cfg(feature = "delta")]
 
 use std::path::PathBuf;
 use std::sync::Arc;

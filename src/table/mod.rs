@@ -15,7 +15,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use uuid::Uuid;
 
-use crate::config::{Feed, Format};
+use crate::config::Feed;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -219,15 +219,11 @@ pub struct Append {
 /// [`ErrorKind::Configuration`] for an address or a format that this build does not have.
 pub fn open(environment: &Environment, feed: &Feed) -> Result<Box<dyn Table>> {
     let location = environment.stores.resolve(&feed.table)?;
-    match feed.format {
-        #[cfg(feature = "delta")]
-        Format::Delta => Ok(Box::new(delta::DeltaTable::new(environment, &location)?)),
-        #[allow(unreachable_patterns)]
-        format => Err(Error::new(
-            ErrorKind::Configuration,
-            format!("this build has no {format:?} tables"),
-        )
-        .with_object(location.uri)
-        .with_advice("use format = \"delta\"")),
+    #[cfg(feature = "delta")]
+    if feed.format == crate::config::Format::Delta {
+        return Ok(Box::new(delta::DeltaTable::new(environment, &location)?));
     }
+    Err(Error::new(ErrorKind::Configuration, format!("this build has no {:?} tables", feed.format))
+        .with_object(location.uri)
+        .with_advice("use format = \"delta\""))
 }
