@@ -1,8 +1,8 @@
 //! Delta tables.
 //!
 //! The Delta project's own kernel reads the log, checks the protocol and composes the actions of a
-//! commit ([`compose`]); putting them in their slot, and finding out what became of that, is ours
-//! ([`slot`]), because the answer to a lost reply is the heart of the protocol.
+//! commit (`compose`); putting them in their slot, and finding out what became of that, is ours
+//! (`slot`), because the answer to a lost reply is the heart of the protocol.
 
 use std::sync::Arc;
 
