@@ -43,7 +43,7 @@ pub struct Announcement {
     /// Whether a person named this very object. One that is not there is then a failure; one
     /// that an event or a listing named has just gone.
     pub named: bool,
-    /// The size that the listing told, where one did.
+    /// Its size, where finding it told that.
     pub size_hint: Option<u64>,
 }
 
@@ -81,19 +81,21 @@ pub async fn discover(stores: &Stores, patterns: &[String]) -> Result<Vec<Announ
 
 async fn file_or_folder(stores: &Stores, address: &str) -> Result<Vec<Announcement>> {
     let location = stores.resolve(address)?;
-    let is_object = !address.ends_with('/') && location.store.head(&location.path).await.is_ok();
-    if !is_object {
-        let listed = list(stores, &location, has_csv_ending).await?;
-        if !listed.is_empty() || address.ends_with('/') || is_local_directory(&location) {
-            return Ok(listed);
-        }
+    if !address.ends_with('/')
+        && let Ok(object) = location.store.head(&location.path).await
+    {
+        return Ok(vec![named(location, Some(object.size))]);
     }
-    Ok(vec![named(location)])
+    let listed = list(stores, &location, has_csv_ending).await?;
+    if listed.is_empty() && !address.ends_with('/') && !is_local_directory(&location) {
+        return Ok(vec![named(location, None)]);
+    }
+    Ok(listed)
 }
 
-fn named(location: Location) -> Announcement {
+fn named(location: Location, size_hint: Option<u64>) -> Announcement {
     let relative = location.path.filename().unwrap_or_default().to_owned();
-    Announcement { location, relative, named: true, size_hint: None }
+    Announcement { location, relative, named: true, size_hint }
 }
 
 /// An empty local folder cannot be told from a missing file by listing it.
@@ -104,8 +106,8 @@ fn is_local_directory(location: &Location) -> bool {
 async fn glob(stores: &Stores, pattern: &str, first: usize) -> Result<Vec<Announcement>> {
     // A name may hold glob characters: what exists under the very name is meant.
     let literal = stores.resolve(pattern)?;
-    if literal.store.head(&literal.path).await.is_ok() {
-        return Ok(vec![named(literal)]);
+    if let Ok(object) = literal.store.head(&literal.path).await {
+        return Ok(vec![named(literal, Some(object.size))]);
     }
     let folder_end = pattern[..first].rfind('/').map_or(0, |slash| slash + 1);
     let folder = if folder_end == 0 { "." } else { &pattern[..folder_end] };
