@@ -63,7 +63,21 @@ pub async fn ingest(
     observer: &dyn Observer,
 ) -> Result<Vec<Receipt>> {
     let table = table::open(environment, feed)?;
-    let mut run = Run::new(environment, feed, table.as_ref(), observer);
+    ingest_into(environment, feed, table.as_ref(), announcements, observer).await
+}
+
+/// Ingests into `table`, which is the feed's, already open.
+///
+/// # Errors
+/// Those of [`ingest`].
+pub async fn ingest_into(
+    environment: &Environment,
+    feed: &Feed,
+    table: &dyn Table,
+    announcements: Vec<Announcement>,
+    observer: &dyn Observer,
+) -> Result<Vec<Receipt>> {
+    let mut run = Run::new(environment, feed, table, observer);
     let mut pending = run.candidates(announcements)?;
     for _ in 0..ROUNDS_MAX {
         if pending.is_empty() {

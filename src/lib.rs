@@ -35,6 +35,7 @@ pub mod csv;
 pub mod environment;
 pub mod error;
 pub mod event;
+pub mod fault;
 pub mod ingest;
 pub mod ledger;
 pub mod memory;

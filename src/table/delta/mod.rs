@@ -10,11 +10,8 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use delta_kernel::snapshot::{Snapshot as KernelSnapshot, SnapshotRef};
 use delta_kernel::{Engine, KernelError};
-use delta_kernel_default_engine::DefaultEngineBuilder;
-use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
 use futures::TryStreamExt;
 use object_store::ObjectStore;
-use object_store::memory::InMemory;
 use object_store::path::Path;
 use url::Url;
 
@@ -25,18 +22,17 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Location, directory_url, storage_error};
 
 mod compose;
+mod kernel;
 mod layout;
 mod protocol;
 mod scan;
 mod slot;
 mod statistics;
 
+pub use kernel::{BlockingCalls, Kernel};
+
 /// The kernel's name for us in the table's history.
 const ENGINE_INFO: &str = concat!("lakefeed/", env!("CARGO_PKG_VERSION"));
-/// Commit files that the kernel reads ahead, and rows per batch of them: its defaults would hold
-/// a thousand files at once.
-const LOG_FILES_IN_FLIGHT_MAX: usize = 8;
-const LOG_BATCH_ROWS: usize = 1_000;
 
 /// A Delta table at one address.
 pub struct DeltaTable {
@@ -44,9 +40,7 @@ pub struct DeltaTable {
     url: Url,
     root: Path,
     store: Arc<dyn ObjectStore>,
-    engine: Arc<dyn Engine>,
-    /// An engine over no storage: what is composed on it touches nothing.
-    nowhere: Arc<dyn Engine>,
+    kernel: Kernel,
     clock: Arc<dyn Clock>,
     entropy: Arc<Entropy>,
 }
@@ -58,6 +52,18 @@ impl DeltaTable {
     /// # Errors
     /// [`ErrorKind::Configuration`] for an address that cannot hold a table.
     pub fn new(environment: &Environment, location: &Location) -> Result<Self> {
+        Self::with_kernel(environment, location, Kernel::on_threads(&location.store))
+    }
+
+    /// The table at `location`, read by `kernel`.
+    ///
+    /// # Errors
+    /// As for [`DeltaTable::new`].
+    pub fn with_kernel(
+        environment: &Environment,
+        location: &Location,
+        kernel: Kernel,
+    ) -> Result<Self> {
         if location.path.as_ref().contains('%') {
             // The kernel and other readers decode it, some of them twice.
             return Err(Error::new(
@@ -67,25 +73,12 @@ impl DeltaTable {
             .with_object(&location.uri)
             .with_advice("choose an address without one: readers disagree about what it means"));
         }
-        let executor = TokioMultiThreadExecutor::new(tokio::runtime::Handle::current());
-        let executor = Arc::new(executor);
-        let nowhere = DefaultEngineBuilder::new(Arc::new(InMemory::new()))
-            .with_task_executor(Arc::clone(&executor));
-        let mut builder =
-            DefaultEngineBuilder::new(Arc::clone(&location.store)).with_task_executor(executor);
-        if let Some(files) = std::num::NonZero::new(LOG_FILES_IN_FLIGHT_MAX) {
-            builder = builder.with_buffer_size(files);
-        }
-        if let Some(rows) = std::num::NonZero::new(LOG_BATCH_ROWS) {
-            builder = builder.with_batch_size(rows);
-        }
         Ok(Self {
             uri: location.uri.clone(),
             url: directory_url(location)?,
             root: location.path.clone(),
             store: Arc::clone(&location.store),
-            engine: Arc::new(builder.build()),
-            nowhere: Arc::new(nowhere.build()),
+            kernel,
             clock: Arc::clone(&environment.clock),
             entropy: Arc::clone(&environment.entropy),
         })
@@ -100,9 +93,14 @@ impl DeltaTable {
         &self,
         call: impl FnOnce(&dyn Engine, &Url) -> Result<T, KernelError> + Send + 'static,
     ) -> Result<T> {
-        let (engine, url) = (Arc::clone(&self.engine), self.url.clone());
-        let called = tokio::task::spawn_blocking(move || call(engine.as_ref(), &url)).await;
-        match called {
+        let (engine, url) = (Arc::clone(&self.kernel.engine), self.url.clone());
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let call = move || {
+            // Nobody waits for the answer of a call that was given up.
+            let _ = answer.send(call(engine.as_ref(), &url));
+        };
+        self.kernel.calls.run(Box::new(call)).await;
+        match answered.await {
             Ok(result) => result.map_err(|cause| self.kernel_error(cause)),
             Err(cause) => Err(Error::new(ErrorKind::Internal, "the Delta library gave up")
                 .with_object(&self.uri)
@@ -218,7 +216,7 @@ impl Table for DeltaTable {
         pointer: Pointer,
     ) -> Result<Creation> {
         let (definition, application) = (definition.clone(), application(ledger));
-        let nowhere = Arc::clone(&self.nowhere);
+        let nowhere = Arc::clone(&self.kernel.nowhere);
         self.blocking(move |_, _| {
             compose::creation(nowhere.as_ref(), &definition, &application, pointer)
         })
@@ -253,12 +251,12 @@ impl Table for DeltaTable {
 
     async fn count_rows_by(&self, snapshot: &Snapshot, column: &str) -> Result<Vec<(String, u64)>> {
         let (kernel, column) = (self.kernel_snapshot(snapshot)?, column.to_owned());
-        let engine = Arc::clone(&self.engine);
+        let engine = Arc::clone(&self.kernel.engine);
         self.blocking(move |_, _| scan::count_rows_by(engine, kernel, &column)).await
     }
 
     async fn some_rows(&self, snapshot: &Snapshot, rows_max: usize) -> Result<Vec<RecordBatch>> {
-        let (kernel, engine) = (self.kernel_snapshot(snapshot)?, Arc::clone(&self.engine));
+        let (kernel, engine) = (self.kernel_snapshot(snapshot)?, Arc::clone(&self.kernel.engine));
         self.blocking(move |_, _| scan::some_rows(engine, kernel, rows_max)).await
     }
 }
