@@ -1,0 +1,268 @@
+//! What must be true of every world, whatever happened in it. Each promise by its name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lakefeed::config::OnChanged;
+use lakefeed::error::ErrorKind;
+use lakefeed::receipt::{Receipt, Status};
+use serde_json::Value;
+
+use crate::log::{self, Log, Row};
+use crate::rivals::FOREIGN;
+use crate::world::{self, Content, Journal, World};
+
+/// A promise that was broken, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    pub promise: &'static str,
+    pub how: String,
+}
+
+type Audit = Result<(), Violation>;
+
+fn broken(promise: &'static str, how: impl Into<String>) -> Audit {
+    Err(Violation { promise, how: how.into() })
+}
+
+/// Everything that there is to know of a world at its end.
+struct Evidence<'a> {
+    world: &'a World,
+    journal: &'a Journal,
+    log: Log,
+    /// The newest tail, without its header.
+    entries: Vec<Value>,
+    /// How often each row is in the table.
+    rows: BTreeMap<Row, usize>,
+}
+
+/// Checks every promise.
+pub fn audit(world: &World) -> Audit {
+    let journal = world.journal();
+    let log = world.truth.log();
+    versions_are_contiguous(&log)?;
+    every_file_exists(world, &log)?;
+    let entries = entries_only_grow(world, &log)?;
+    let mut rows = BTreeMap::new();
+    for file in log::live(&log).keys() {
+        for row in log::rows_of(&world.truth.batches(file).unwrap_or_default()) {
+            *rows.entry(row).or_default() += 1;
+        }
+    }
+    let evidence = Evidence { world, journal: &journal, log, entries, rows };
+    evidence.exactly_once()?;
+    evidence.rows_have_an_entry()?;
+    evidence.receipts_are_true()?;
+    evidence.faults_are_not_called_damage()?;
+    evidence.nothing_is_left_out()
+}
+
+fn versions_are_contiguous(log: &Log) -> Audit {
+    match log.keys().zip(0..).find(|(version, expected)| **version != *expected) {
+        Some((version, _)) => broken("versions are contiguous", format!("a gap before {version}")),
+        None => Ok(()),
+    }
+}
+
+/// Not only what is live: a reader of an older version needs what it named.
+fn every_file_exists(world: &World, log: &Log) -> Audit {
+    const PROMISE: &str = "no file is deleted that a commit named";
+    for path in log::ever_added(log) {
+        if world.truth.batches(&path).is_none() {
+            return broken(PROMISE, path);
+        }
+    }
+    for (path, add) in log::live(log) {
+        let batches = world.truth.batches(&path).unwrap_or_default();
+        let rows: usize = batches.iter().map(|batch| batch.num_rows()).sum();
+        let stats: Value = serde_json::from_str(add["stats"].as_str().unwrap_or("null")).unwrap();
+        if stats["numRecords"] != rows {
+            return broken("statistics are true", format!("{path} has {rows} rows: {stats}"));
+        }
+    }
+    Ok(())
+}
+
+/// Each tail that a commit points to is there, and begins as the one before; returns the newest.
+fn entries_only_grow(world: &World, log: &Log) -> Result<Vec<Value>, Violation> {
+    let mut entries: Vec<Value> = Vec::new();
+    for (version, commit) in log {
+        let Some(pointer) = log::pointer(commit) else { continue };
+        let Some(tail) = world.truth.tail(pointer) else {
+            let how = format!("version {version} points to {pointer}");
+            return Err(Violation { promise: "no tail is deleted that a commit named", how });
+        };
+        let tail = tail[1..].to_vec();
+        if tail.get(..entries.len()) != Some(&entries) {
+            let how = format!("version {version} forgets {entries:?}, and has {tail:?}");
+            return Err(Violation { promise: "entries only grow", how });
+        }
+        if tail[entries.len()..].iter().any(|entry| entry["version"] != *version) {
+            let how = format!("version {version} enters {:?}", &tail[entries.len()..]);
+            return Err(Violation { promise: "entries say their version", how });
+        }
+        entries = tail;
+    }
+    Ok(entries)
+}
+
+impl Evidence<'_> {
+    /// What an entry says was taken.
+    fn content(&self, entry: &Value) -> Result<&Content, Violation> {
+        let (name, identity) = (text(entry, "name"), text(entry, "identity"));
+        let tag = identity.split(':').nth(1).unwrap_or_default();
+        self.journal.contents.get(&(name.clone(), tag.to_owned())).ok_or_else(|| Violation {
+            promise: "entries are of versions that there were",
+            how: format!("{name} {identity}"),
+        })
+    }
+
+    fn count(&self, content: &Content, row: usize) -> usize {
+        let row = (world::name(content.object), content.version.to_string(), row.to_string());
+        self.rows.get(&row).copied().unwrap_or_default()
+    }
+
+    /// Of each version of each object: all rows once, if it was taken, and none, if it was not.
+    fn exactly_once(&self) -> Audit {
+        let mut taken = BTreeSet::new();
+        for entry in self.entries.iter().filter(|entry| entry["state"] == "in") {
+            let content = self.content(entry)?;
+            taken.insert((content.object, content.version));
+            if entry["rows"] != content.rows || content.is_bad {
+                return broken("entries are true", format!("{entry} is of {content:?}"));
+            }
+        }
+        for content in self.journal.contents.values() {
+            let is_taken = taken.contains(&(content.object, content.version));
+            let counts: Vec<usize> =
+                (0..content.rows).map(|row| self.count(content, row)).collect();
+            if counts.iter().any(|count| *count != counts[0]) {
+                return broken("all or nothing", format!("{content:?}: {counts:?}"));
+            }
+            if counts.iter().any(|count| *count > 1) {
+                return broken("exactly once", format!("{content:?}: {counts:?}"));
+            }
+            if is_taken && counts.contains(&0) {
+                return broken("what was taken is there", format!("{content:?}: {counts:?}"));
+            }
+            if !is_taken && counts.contains(&1) {
+                return broken("rows have an entry", format!("{content:?}: {counts:?}"));
+            }
+        }
+        for entry in self.entries.iter().filter(|entry| entry["state"] == "alias") {
+            let content = self.content(entry)?;
+            if !taken.contains(&(content.object, content.version)) {
+                return broken("aliases are true", entry.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn rows_have_an_entry(&self) -> Audit {
+        let contents: BTreeSet<(String, String)> = self
+            .journal
+            .contents
+            .values()
+            .map(|content| (world::name(content.object), content.version.to_string()))
+            .collect();
+        let unknown = self.rows.iter().find(|((object, version, _), count)| {
+            let is_foreign = object == FOREIGN && **count == 1;
+            !is_foreign && !contents.contains(&(object.clone(), version.clone()))
+        });
+        match unknown {
+            Some(row) => broken("rows are somebody's", format!("{row:?}")),
+            None => Ok(()),
+        }
+    }
+
+    fn receipts_are_true(&self) -> Audit {
+        for (run, receipt) in &self.journal.receipts {
+            let mine = |entry: &&Value| {
+                let offered = self.journal.offered.get(run);
+                text(entry, "name") == receipt.source
+                    && offered.is_some_and(|appends| appends.contains(&text(entry, "append")))
+            };
+            let entered = || {
+                let of_version = |e: &&Value| e["version"].as_u64() == receipt.version;
+                self.entries.iter().filter(of_version).filter(|e| text(e, "name") == receipt.source)
+            };
+            let is_true = match (receipt.status, &receipt.error) {
+                (Status::Committed, _) => {
+                    entered().filter(mine).any(|entry| entry["rows"] == receipt.rows)
+                }
+                (Status::Duplicate, _) => entered().next().is_some(),
+                (Status::Skipped, _) => true,
+                (Status::Failed, Some(error)) => {
+                    error.kind.might_have_happened() || !self.entries.iter().any(|e| mine(&e))
+                }
+                (Status::Failed, None) => false,
+            };
+            if !is_true {
+                let promise = match receipt.status {
+                    Status::Failed => "what did not happen never does",
+                    _ => "receipts are true",
+                };
+                return broken(promise, format!("{run}: {receipt:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A store that fails for a while is worth another try; a person need not look at the table.
+    fn faults_are_not_called_damage(&self) -> Audit {
+        for (run, receipt) in &self.journal.receipts {
+            let Some(error) = &receipt.error else { continue };
+            let is_fair = match error.kind {
+                ErrorKind::SourceChanged
+                | ErrorKind::SourceUnavailable
+                | ErrorKind::StorageUnavailable
+                | ErrorKind::Contention
+                | ErrorKind::CommitUnknown => true,
+                ErrorKind::SourceInvalid => self.is_bad(receipt),
+                ErrorKind::SourceRefused => self.world.script.on_changed == OnChanged::Fail,
+                _ => false,
+            };
+            if !is_fair {
+                return broken("faults are not called damage", format!("{run}: {receipt:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_bad(&self, receipt: &Receipt) -> bool {
+        let bad = self.world.script.bad_object;
+        bad.is_some_and(|object| world::uri(object) == receipt.source)
+    }
+
+    /// Once the store is well again, one more run takes whatever is wanted.
+    fn nothing_is_left_out(&self) -> Audit {
+        let last = self.journal.receipts.iter().filter(|(run, _)| run == "last");
+        for (_, receipt) in last {
+            let is_wanted = match receipt.error.as_ref().map(|error| error.kind) {
+                None => continue,
+                Some(ErrorKind::SourceInvalid) => !self.is_bad(receipt),
+                Some(ErrorKind::SourceRefused) => self.world.script.on_changed != OnChanged::Fail,
+                Some(_) => true,
+            };
+            if is_wanted {
+                return broken("nothing is left out", format!("{receipt:?}"));
+            }
+        }
+        let told = self.journal.receipts.iter().filter(|(run, _)| run == "last").count();
+        if told != self.world.script.objects {
+            return broken("every object ends in a receipt", format!("{told}"));
+        }
+        let first_contents = self.journal.contents.values().filter(|content| content.version == 0);
+        for first in first_contents {
+            let any = self.entries.iter().any(|e| text(e, "name") == world::uri(first.object));
+            let is_wanted = first.rows > 0 && self.world.script.bad_object != Some(first.object);
+            if is_wanted && !any {
+                return broken("nothing is left out", format!("{first:?}, of {}", self.log.len()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn text(entry: &Value, field: &str) -> String {
+    entry[field].as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,167 @@
+//! A table's log and ledger, read from nothing: by none of the code that is on trial.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::util::display::array_value_to_string;
+use bytes::Bytes;
+use futures::executor::block_on;
+use futures::{FutureExt, TryStreamExt};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::Value;
+
+/// The table's folder.
+pub const TABLE: &str = "t";
+/// Where the cleaner keeps the commits that it takes away, for the auditor.
+const ARCHIVE: &str = "archive";
+/// The application of the ledger's pointer.
+const APPLICATION: &str = "lakefeed/default";
+
+/// What is really stored.
+#[derive(Clone)]
+pub struct Truth(pub Arc<InMemory>);
+
+/// Every commit that ever was, oldest first, each as its actions.
+pub type Log = BTreeMap<u64, Vec<Value>>;
+
+/// A row as the producer numbered it: the object, the version of its content, the row.
+pub type Row = (String, String, String);
+
+impl Truth {
+    pub fn get(&self, path: &str) -> Option<Bytes> {
+        let found = self.0.get(&Path::from(path)).now_or_never().expect("memory never waits");
+        found.ok().map(|found| block_on(found.bytes()).unwrap())
+    }
+
+    pub fn names(&self, folder: &str) -> Vec<String> {
+        let listed = self.0.list(Some(&Path::from(folder))).map_ok(|meta| meta.location.to_string());
+        let mut names: Vec<String> = block_on(listed.try_collect()).unwrap();
+        names.sort();
+        names
+    }
+
+    /// Writes an object, and returns its entity tag.
+    pub fn put(&self, path: &str, body: impl Into<PutPayload>) -> String {
+        let put = block_on(self.0.put(&Path::from(path), body.into())).unwrap();
+        put.e_tag.unwrap().trim_matches('"').to_owned()
+    }
+
+    /// Every commit that ever was. What was put below versions that were cleaned away, by a writer
+    /// that did not know, is not part of it.
+    pub fn log(&self) -> Log {
+        let mut log = Log::new();
+        for folder in [format!("{TABLE}/_delta_log"), ARCHIVE.to_owned()] {
+            for name in self.names(&folder) {
+                let stem = name.strip_prefix(&format!("{folder}/"));
+                let version = stem.and_then(|stem| stem.strip_suffix(".json")?.parse().ok());
+                if let Some(version) = version {
+                    let body = self.get(&name).unwrap();
+                    log.insert(version, body.split(|&b| b == b'\n').filter_map(action).collect());
+                }
+            }
+        }
+        log
+    }
+
+    /// Puts `actions` as the version after the newest.
+    pub fn commit(&self, actions: &[Value]) {
+        let version = self.log().keys().next_back().map_or(0, |newest| newest + 1);
+        let body: String = actions.iter().map(|action| format!("{action}\n")).collect();
+        let path = commit_path(version);
+        block_on(self.0.put_opts(&path, body.into(), PutMode::Create.into())).unwrap();
+    }
+
+    /// Keeps what the log holds up to `version` where only the auditor looks.
+    pub fn archive(&self, version: u64) {
+        for cleaned in 0..=version {
+            let archived = format!("{ARCHIVE}/{cleaned:020}.json");
+            if let Some(body) = self.get(commit_path(cleaned).as_ref())
+                && self.get(&archived).is_none()
+            {
+                self.put(&archived, body);
+            }
+        }
+    }
+
+    pub fn delete_commit(&self, version: u64) {
+        let _ = block_on(self.0.delete(&commit_path(version)));
+    }
+
+    /// The rows of a data file, as batches; nothing where the file is missing.
+    pub fn batches(&self, file: &str) -> Option<Vec<RecordBatch>> {
+        let body = self.get(&format!("{TABLE}/{file}"))?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(body).unwrap().build().unwrap();
+        Some(reader.map(Result::unwrap).collect())
+    }
+
+    /// The lines of the tail that `pointer` names; nothing where it is missing.
+    pub fn tail(&self, pointer: i64) -> Option<Vec<Value>> {
+        let file = format!("/default/{pointer:019}.ledger");
+        let names = self.names(&format!("{TABLE}/_delta_log/_lakefeed"));
+        let name = names.into_iter().find(|name| name.ends_with(&file))?;
+        Some(self.get(&name)?.split(|&b| b == b'\n').filter_map(action).collect())
+    }
+}
+
+fn action(line: &[u8]) -> Option<Value> {
+    serde_json::from_slice(line).ok()
+}
+
+fn commit_path(version: u64) -> Path {
+    Path::from(format!("{TABLE}/_delta_log/{version:020}.json"))
+}
+
+/// The pointer to the ledger that a commit moves, if it does.
+pub fn pointer(commit: &[Value]) -> Option<i64> {
+    let mut moves = commit.iter().filter(|action| action["txn"]["appId"] == APPLICATION);
+    moves.next()?["txn"]["version"].as_i64()
+}
+
+/// The append that a commit says it is.
+pub fn append_id(commit: &[Value]) -> Option<String> {
+    let id = commit.iter().find_map(|a| a["commitInfo"]["operationParameters"]["append"].as_str());
+    id.map(str::to_owned)
+}
+
+/// The actions that add what the table holds now, by path.
+pub fn live(log: &Log) -> BTreeMap<String, Value> {
+    let mut live = BTreeMap::new();
+    for action in log.values().flatten() {
+        if let Some(path) = action["add"]["path"].as_str() {
+            live.insert(path.to_owned(), action["add"].clone());
+        }
+        if let Some(path) = action["remove"]["path"].as_str() {
+            live.remove(path);
+        }
+    }
+    live
+}
+
+/// The table's latest metadata.
+pub fn metadata(log: &Log) -> Option<Value> {
+    log.values().flatten().rev().find_map(|action| action.get("metaData").cloned())
+}
+
+/// Every data file that any commit ever added.
+pub fn ever_added(log: &Log) -> BTreeSet<String> {
+    let added = log.values().flatten().filter_map(|action| action["add"]["path"].as_str());
+    added.map(str::to_owned).collect()
+}
+
+pub fn rows_of(batches: &[RecordBatch]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for batch in batches {
+        let cell = |column: &str, row: usize| {
+            let column = batch.column_by_name(column).expect("a file holds every column");
+            array_value_to_string(column, row).unwrap()
+        };
+        rows.extend((0..batch.num_rows()).map(|row| {
+            (cell("object", row), cell("version", row), cell("row", row))
+        }));
+    }
+    rows
+}

@@ -1,0 +1,103 @@
+//! Deterministic simulation: one seed, one world.
+//!
+//! The real pipeline runs on a simulated clock, over a store in memory that fails as real ones do.
+//! Several ingesters take overlapping sets of objects, while the objects change, another writer
+//! appends, compacts and adds columns, the log is cleaned up, requests land long after they were
+//! given up, and processes freeze and are killed. Then an auditor reads what there is from nothing,
+//! and holds it against what was promised.
+//!
+//! ```text
+//! cargo test --test sim                                      the seeds of every build
+//! LAKEFEED_SIM_SEEDS=20000 cargo test --test sim             as many as one likes
+//! LAKEFEED_SIM_SEED=42 cargo test --test sim -- --nocapture  one, with all that happened in it
+//! ```
+#![cfg(feature = "delta")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use auditor::Violation;
+use world::World;
+
+mod auditor;
+mod kernel;
+mod log;
+mod rivals;
+mod world;
+
+/// Seeds of every build.
+const SEEDS: u64 = 300;
+/// Failures that are told.
+const FAILURES_TOLD_MAX: usize = 5;
+
+/// Plays one seed, and says which promise it broke.
+fn play(seed: u64) -> Result<World, Violation> {
+    let played = catch_unwind(AssertUnwindSafe(|| {
+        let world = World::play(seed);
+        auditor::audit(&world).map(|()| world)
+    }));
+    played.unwrap_or_else(|_| {
+        Err(Violation { promise: "nothing panics", how: "its message is above".to_owned() })
+    })
+}
+
+#[allow(clippy::disallowed_methods)] // The one place where the simulation is told what to play.
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn every_promise_holds_in_every_world() {
+    if let Some(seed) = setting("LAKEFEED_SIM_SEED") {
+        return tell(seed);
+    }
+    let seeds = setting("LAKEFEED_SIM_SEEDS").unwrap_or(SEEDS);
+    let (next, failures) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds || failures.lock().unwrap().len() >= FAILURES_TOLD_MAX {
+                        break;
+                    }
+                    if let Err(violation) = play(seed) {
+                        failures.lock().unwrap().push((seed, violation));
+                    }
+                }
+            });
+        }
+    });
+    let mut failures = failures.into_inner().unwrap();
+    failures.sort_by_key(|(seed, _)| *seed);
+    for (seed, Violation { promise, how }) in &failures {
+        println!("seed {seed} breaks \"{promise}\": {how}");
+        println!("  LAKEFEED_SIM_SEED={seed} cargo test --test sim -- --nocapture");
+    }
+    assert!(failures.is_empty(), "promises were broken, by {} seeds or more", failures.len());
+}
+
+/// Plays one seed, and tells everything.
+fn tell(seed: u64) {
+    let world = World::play(seed);
+    for line in &world.journal().trace {
+        println!("{line}");
+    }
+    println!("{:#?}", world.script);
+    if let Err(Violation { promise, how }) = auditor::audit(&world) {
+        panic!("seed {seed} breaks \"{promise}\": {how}");
+    }
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    for seed in 0..20 {
+        let (first, again) = (World::play(seed), World::play(seed));
+        let (first, again) = (first.journal(), again.journal());
+        for (first, again) in first.trace.iter().zip(&again.trace) {
+            assert_eq!(first, again, "seed {seed}");
+        }
+        assert_eq!(first.trace.len(), again.trace.len(), "seed {seed}");
+    }
+}
