@@ -72,9 +72,22 @@ impl Pin {
     /// # Errors
     /// Those of [`Table::load`] and [`Ledger::load`].
     pub async fn newest(table: &dyn Table, ledger: &str) -> Result<Option<Self>> {
-        let Some(snapshot) = table.load(ledger).await? else { return Ok(None) };
-        let ledger = Ledger::load(table, &snapshot.table_id, ledger, snapshot.pointer).await?;
-        Ok(Some(Self { base: Base::Present(snapshot), ledger }))
+        let mut judged_missing_at = None;
+        loop {
+            let Some(snapshot) = table.load(ledger).await? else { return Ok(None) };
+            match Ledger::load(table, &snapshot.table_id, ledger, snapshot.pointer).await {
+                Ok(ledger) => return Ok(Some(Self { base: Base::Present(snapshot), ledger })),
+                // Another writer may have adopted the table since: only the current pointer tells
+                // what is missing (12).
+                Err(error)
+                    if error.kind() == ErrorKind::LedgerMissing
+                        && judged_missing_at != Some(snapshot.version) =>
+                {
+                    judged_missing_at = Some(snapshot.version);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Pins the absence of a table, which would begin as `definition` says. Nothing is written.

@@ -149,11 +149,16 @@ pub fn directory_url(location: &Location) -> Result<Url> {
 }
 
 /// What `error` means for a table's storage, about `object`.
+pub(crate) fn storage_error(object: &str, error: object_store::Error) -> Error {
+    storage_failure(object, &error).with_cause(error)
+}
+
+/// What `error` means for a table's storage, about `object`, where it caused a cause.
 ///
 /// The local store wraps the operating system's errors; a full disk, a folder that is not ours to
 /// write and a folder mounted read-only are told apart, because each is mended differently.
-pub(crate) fn storage_error(object: &str, error: object_store::Error) -> Error {
-    let (message, advice) = match system_error_kind(&error) {
+pub(crate) fn storage_failure(object: &str, error: &object_store::Error) -> Error {
+    let (message, advice) = match system_error_kind(error) {
         Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
             ("the disk is full", "free some space, then try again")
         }
@@ -163,7 +168,7 @@ pub(crate) fn storage_error(object: &str, error: object_store::Error) -> Error {
         Some(io::ErrorKind::ReadOnlyFilesystem) => {
             ("the storage is mounted read-only", "mount it for writing, or choose another place")
         }
-        _ => match &error {
+        _ => match error {
             object_store::Error::PermissionDenied { .. } => (
                 "the storage refuses access",
                 "grant the function's identity read and write access to the table's folder",
@@ -178,7 +183,13 @@ pub(crate) fn storage_error(object: &str, error: object_store::Error) -> Error {
     Error::new(ErrorKind::StorageUnavailable, message)
         .with_object(object)
         .with_advice(advice)
-        .with_cause(error)
+}
+
+/// The store's error that `error` was caused by, if one was.
+pub(crate) fn store_error_in<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a object_store::Error> {
+    std::iter::successors(Some(error), |error| error.source()).find_map(|e| e.downcast_ref())
 }
 
 /// Whether the store refused, so that nothing happened and nothing will: every other failure of a

@@ -218,6 +218,10 @@ impl Evidence<'_> {
                 | ErrorKind::Contention
                 | ErrorKind::CommitUnknown => true,
                 ErrorKind::SourceInvalid => self.is_bad(receipt),
+                // A listing that shows less than there is looks like damage, and must.
+                ErrorKind::TableInvalid | ErrorKind::LedgerMissing => {
+                    self.world.script.faults.lag > 0.0
+                }
                 ErrorKind::SourceRefused => self.world.script.on_changed == OnChanged::Fail,
                 _ => false,
             };

@@ -100,7 +100,6 @@ fn draw_faults(rng: &mut StdRng) -> FaultRates {
 
 /// A world and what is known of it.
 pub struct World {
-    pub seed: u64,
     pub script: Script,
     pub truth: Truth,
     clock: Arc<SimulatedClock>,
@@ -158,10 +157,10 @@ impl World {
     pub fn play(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let script = Script::draw(&mut rng);
-        Self::perform(seed, script, rng)
+        Self::perform(script, rng)
     }
 
-    fn perform(seed: u64, script: Script, rng: StdRng) -> Self {
+    fn perform(script: Script, rng: StdRng) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -169,7 +168,6 @@ impl World {
             .unwrap();
         runtime.block_on(async {
             let world = Self {
-                seed,
                 script,
                 truth: Truth(Arc::new(InMemory::new())),
                 clock: Arc::new(SimulatedClock(tokio::time::Instant::now())),

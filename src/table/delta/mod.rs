@@ -19,7 +19,7 @@ use super::{Append, CommitOutcome, Creation, Pointer, Snapshot, Table, TableDefi
 use crate::clock::{Clock, Entropy};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Location, directory_url, storage_error};
+use crate::store::{Location, directory_url, storage_error, storage_failure, store_error_in};
 
 mod compose;
 mod kernel;
@@ -33,6 +33,9 @@ pub use kernel::{BlockingCalls, Kernel};
 
 /// The kernel's name for us in the table's history.
 const ENGINE_INFO: &str = concat!("lakefeed/", env!("CARGO_PKG_VERSION"));
+
+/// How often a log is read that seems damaged: it may have changed while it was.
+const LOADS_MAX: u32 = 3;
 
 /// A Delta table at one address.
 pub struct DeltaTable {
@@ -109,18 +112,24 @@ impl DeltaTable {
     }
 
     fn kernel_error(&self, cause: KernelError) -> Error {
-        match cause {
-            KernelError::ObjectStore(cause) => storage_error(&self.uri, cause),
-            KernelError::Unsupported(_) | KernelError::InvalidProtocol(_) => {
+        let of_store = match cause.without_backtrace() {
+            KernelError::ObjectStore(error) => Some(error),
+            other => store_error_in(other),
+        };
+        match (of_store, cause.without_backtrace()) {
+            // What is not there is damage; whatever else a store says may pass.
+            (Some(error), _) if !matches!(error, object_store::Error::NotFound { .. }) => {
+                storage_failure(&self.uri, error)
+            }
+            (_, KernelError::Unsupported(_) | KernelError::InvalidProtocol(_)) => {
                 Error::new(ErrorKind::TableUnsupported, "the table asks for what is not supported")
                     .with_object(&self.uri)
-                    .with_cause(cause)
             }
-            cause => Error::new(ErrorKind::TableInvalid, "the table's log cannot be read")
+            _ => Error::new(ErrorKind::TableInvalid, "the table's log cannot be read")
                 .with_object(&self.uri)
-                .with_cause(cause)
                 .with_advice("look at the table with another reader; nothing was written"),
         }
+        .with_cause(cause)
     }
 
     /// Whether anything that looks like a table is there: the kernel has no error of its own for
@@ -136,6 +145,11 @@ impl DeltaTable {
                 Err(cause) => return Err(storage_error(log.as_ref(), cause)),
             }
         }
+    }
+
+    async fn load_once(&self, ledger: &str) -> Result<Snapshot> {
+        let loaded = self.blocking(|engine, url| KernelSnapshot::builder_for(url).build(engine));
+        self.describe(loaded.await?, ledger).await
     }
 
     async fn describe(&self, kernel: SnapshotRef, ledger: &str) -> Result<Snapshot> {
@@ -199,13 +213,23 @@ impl Table for DeltaTable {
     }
 
     async fn load(&self, ledger: &str) -> Result<Option<Snapshot>> {
-        let loaded = self.blocking(|engine, url| KernelSnapshot::builder_for(url).build(engine));
-        match loaded.await {
-            Ok(kernel) => self.describe(kernel, ledger).await.map(Some),
-            Err(error) if error.kind() == ErrorKind::TableInvalid && !self.has_log().await? => {
-                Ok(None)
+        let mut loads = 1;
+        loop {
+            match self.load_once(ledger).await {
+                Err(error) if error.kind() == ErrorKind::TableInvalid => {
+                    if !self.has_log().await? {
+                        return Ok(None);
+                    }
+                    // Whoever cleans the log up takes files away that were listed already, and a
+                    // table that was not there may be there now.
+                    if loads == LOADS_MAX {
+                        return Err(error);
+                    }
+                    tracing::debug!(%error, "loading the table again");
+                    loads += 1;
+                }
+                loaded => return loaded.map(Some),
             }
-            Err(error) => Err(error),
         }
     }
 
