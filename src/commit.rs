@@ -42,6 +42,9 @@ const BACKOFF_MIN: Duration = Duration::from_millis(20);
 /// The ceiling of every wait.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
+/// How often a table is loaded whose ledger seems to be missing.
+const LOADS_MAX: u32 = 3;
+
 /// One version of the table, and what its ledger says at that version.
 #[derive(Debug, Clone)]
 pub struct Pin {
@@ -72,18 +75,15 @@ impl Pin {
     /// # Errors
     /// Those of [`Table::load`] and [`Ledger::load`].
     pub async fn newest(table: &dyn Table, ledger: &str) -> Result<Option<Self>> {
-        let mut judged_missing_at = None;
+        let mut loads = 1;
         loop {
             let Some(snapshot) = table.load(ledger).await? else { return Ok(None) };
             match Ledger::load(table, &snapshot.table_id, ledger, snapshot.pointer).await {
                 Ok(ledger) => return Ok(Some(Self { base: Base::Present(snapshot), ledger })),
                 // Another writer may have adopted the table since: only the current pointer tells
                 // what is missing (12).
-                Err(error)
-                    if error.kind() == ErrorKind::LedgerMissing
-                        && judged_missing_at != Some(snapshot.version) =>
-                {
-                    judged_missing_at = Some(snapshot.version);
+                Err(error) if error.kind() == ErrorKind::LedgerMissing && loads < LOADS_MAX => {
+                    loads += 1;
                 }
                 Err(error) => return Err(error),
             }
@@ -329,12 +329,12 @@ enum Step {
     Append,
 }
 
-/// Creates the table, with its ledger's pointer at an empty tail.
+/// Creates the table, with its ledger's pointer at an empty tail. The tail stays, even where another
+/// creation is seen in the slot: after a clean-up of the log that may have taken the place of ours,
+/// and no version before it could tell.
 async fn create(table: &dyn Table, pin: &Pin, creation: &Creation) -> Result<CommitOutcome> {
     pin.ledger.write_first_tail(table, creation.pointer).await?;
-    let outcome = table.try_create(creation).await?;
-    forget_lost_tail(table, pin, creation.pointer, outcome).await;
-    Ok(outcome)
+    table.try_create(creation).await
 }
 
 /// Gives a table that somebody else made its first pointer, to an empty tail.

@@ -189,7 +189,11 @@ impl Faults for SeededFaults {
             (Fault::DeliverLate(late), rates.deliver_late, writes),
             (Fault::Refuse, rates.refuse, true),
             (Fault::Conflict, rates.conflict, call.operation != Operation::List),
-            (Fault::DoneThenConflict, rates.done_then_conflict, call.operation == Operation::Create),
+            (
+                Fault::DoneThenConflict,
+                rates.done_then_conflict,
+                call.operation == Operation::Create,
+            ),
             (Fault::Lag(late), rates.lag, call.operation == Operation::List),
         ];
         let mut drawn = rng.random::<f64>();

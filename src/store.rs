@@ -180,9 +180,7 @@ pub(crate) fn storage_failure(object: &str, error: &object_store::Error) -> Erro
             _ => ("the storage failed", "try again"),
         },
     };
-    Error::new(ErrorKind::StorageUnavailable, message)
-        .with_object(object)
-        .with_advice(advice)
+    Error::new(ErrorKind::StorageUnavailable, message).with_object(object).with_advice(advice)
 }
 
 /// The store's error that `error` was caused by, if one was.

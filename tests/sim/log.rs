@@ -38,7 +38,8 @@ impl Truth {
     }
 
     pub fn names(&self, folder: &str) -> Vec<String> {
-        let listed = self.0.list(Some(&Path::from(folder))).map_ok(|meta| meta.location.to_string());
+        let listed =
+            self.0.list(Some(&Path::from(folder))).map_ok(|meta| meta.location.to_string());
         let mut names: Vec<String> = block_on(listed.try_collect()).unwrap();
         names.sort();
         names
@@ -159,9 +160,10 @@ pub fn rows_of(batches: &[RecordBatch]) -> Vec<Row> {
             let column = batch.column_by_name(column).expect("a file holds every column");
             array_value_to_string(column, row).unwrap()
         };
-        rows.extend((0..batch.num_rows()).map(|row| {
-            (cell("object", row), cell("version", row), cell("row", row))
-        }));
+        rows.extend(
+            (0..batch.num_rows())
+                .map(|row| (cell("object", row), cell("version", row), cell("row", row))),
+        );
     }
     rows
 }

@@ -19,9 +19,7 @@ const COLUMNS_ADDED_MAX: usize = 2;
 
 /// Makes the table before anybody ingests into it: one that was never adopted.
 pub fn create_table(truth: &Truth) {
-    let field = |name: &str, kind: &str| {
-        json!({"name": name, "type": kind, "nullable": true, "metadata": {}})
-    };
+    let field = |name: &str, kind: &str| json!({"name": name, "type": kind, "nullable": true, "metadata": {}});
     let fields = [field("object", "string"), field("version", "long"), field("row", "long")];
     let schema = json!({"type": "struct", "fields": fields}).to_string();
     truth.commit(&[
@@ -69,9 +67,9 @@ fn compact(truth: &Truth, log: &log::Log, rng: &mut StdRng) -> &'static str {
     }
     let whole = concat_batches(&batches[0].schema(), &batches).unwrap();
     let mut actions = vec![put_file(truth, &whole, rng, false)];
-    actions.extend(files.iter().map(|path| {
-        json!({"remove": {"path": path, "deletionTimestamp": 0, "dataChange": false}})
-    }));
+    actions.extend(files.iter().map(
+        |path| json!({"remove": {"path": path, "deletionTimestamp": 0, "dataChange": false}}),
+    ));
     truth.commit(&actions);
     "compacts"
 }

@@ -12,7 +12,9 @@ use futures::future::{LocalBoxFuture, join_all};
 use lakefeed::clock::{Clock, Entropy, Usage};
 use lakefeed::config::{Feed, OnChanged};
 use lakefeed::environment::Environment;
-use lakefeed::fault::{Call, FaultRates, Faults, FaultyStore, Operation, SeededFaults, Treatment, Written};
+use lakefeed::fault::{
+    Call, Fault, FaultRates, Faults, FaultyStore, Operation, SeededFaults, Treatment, Written,
+};
 use lakefeed::ingest::ingest_into;
 use lakefeed::memory::MemoryBudget;
 use lakefeed::receipt::{Observer, Receipt};
@@ -54,12 +56,15 @@ pub struct Script {
     pub stage_bytes_max: u64,
     pub kill_rate: f64,
     pub faults: FaultRates,
+    /// Whether only the commits themselves go wrong, and often.
+    pub only_commits_fail: bool,
     /// Over what time everything happens.
     pub span: Duration,
 }
 
 impl Script {
     fn draw(rng: &mut StdRng) -> Self {
+        let only_commits_fail = rng.random_bool(0.4);
         let objects = rng.random_range(1..=4);
         Self {
             objects,
@@ -75,14 +80,19 @@ impl Script {
             table_is_there: rng.random_bool(0.3),
             stage_bytes_max: if rng.random_bool(0.3) { 1 } else { 1 << 20 },
             kill_rate: [0.0, 0.2, 0.5][rng.random_range(0..3)],
-            faults: draw_faults(rng),
+            faults: draw_faults(rng, only_commits_fail),
+            only_commits_fail,
             span: Duration::from_millis([200, 1_000, 5_000][rng.random_range(0..3)]),
         }
     }
 }
 
-fn draw_faults(rng: &mut StdRng) -> FaultRates {
-    let intensity = [0.0, 0.01, 0.03, 0.1][rng.random_range(0..4)];
+fn draw_faults(rng: &mut StdRng, only_commits_fail: bool) -> FaultRates {
+    let intensity = if only_commits_fail {
+        [0.3, 0.6][rng.random_range(0..2)]
+    } else {
+        [0.0, 0.01, 0.03, 0.1][rng.random_range(0..4)]
+    };
     let mut rate = |share: f64| if rng.random_bool(0.5) { intensity * share } else { 0.0 };
     FaultRates {
         lose_answer: rate(0.5),
@@ -186,7 +196,7 @@ impl World {
 
     fn note(&self, actor: &str, what: &str) {
         let line = format!("{:>9} {actor:<12} {what}", self.clock.monotonic().as_millis());
-        self.journal().trace.push(line);
+        self.journal().trace.push(without_table_ids(&line));
     }
 
     async fn run(&self, mut rng: StdRng) {
@@ -288,6 +298,7 @@ impl World {
             clock: Arc::clone(&self.clock),
             journal: Arc::clone(&self.journal),
             faults: SeededFaults::new(seed, rates),
+            only_commits_fail: self.script.only_commits_fail,
         };
         let store: Arc<dyn ObjectStore> = Arc::new(FaultyStore::new(
             self.truth.0.clone(),
@@ -319,8 +330,7 @@ impl World {
             size_hint: None,
         };
         let announcements = objects.iter().map(announcement).collect();
-        let listener =
-            Listener { world: self, actor };
+        let listener = Listener { world: self, actor };
         let told = ingest_into(&environment, &feed, &table, announcements, &listener).await;
         assert!(told.is_ok(), "{told:?}");
     }
@@ -350,11 +360,17 @@ struct Witness {
     clock: Arc<SimulatedClock>,
     journal: Arc<Mutex<Journal>>,
     faults: SeededFaults,
+    only_commits_fail: bool,
 }
 
 impl Faults for Witness {
     fn treat(&self, call: &Call<'_>) -> Treatment {
-        let treatment = self.faults.treat(call);
+        let mut treatment = self.faults.treat(call);
+        let is_commit =
+            call.operation == Operation::Create && call.path.as_ref().ends_with(".json");
+        if self.only_commits_fail && !is_commit {
+            treatment.fault = Fault::None;
+        }
         let Treatment { before, fault, after } = treatment;
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         journal.trace.push(format!(
@@ -362,13 +378,11 @@ impl Faults for Witness {
             self.clock.monotonic().as_millis(),
             self.actor,
             call.operation,
-            without_table_id(call.path.as_ref()),
+            without_table_ids(call.path.as_ref()),
             before.as_millis(),
             after.as_millis(),
         ));
-        if let (Operation::Create, Some(payload)) = (call.operation, call.payload)
-            && call.path.as_ref().ends_with(".json")
-        {
+        if let Some(payload) = call.payload.filter(|_| is_commit) {
             let body: Vec<u8> = payload.iter().flatten().copied().collect();
             let lines = body.split(|&byte| byte == b'\n');
             let actions: Vec<_> = lines.filter_map(|l| serde_json::from_slice(l).ok()).collect();
@@ -380,14 +394,13 @@ impl Faults for Witness {
 }
 
 /// A table that the kernel creates has an identifier that no seed decides.
-fn without_table_id(path: &str) -> String {
-    let mut parts: Vec<&str> = path.split('/').collect();
-    if let Some(place) = parts.iter().position(|part| *part == "_lakefeed")
-        && let Some(id) = parts.get_mut(place + 1)
-    {
-        *id = "*";
-    }
-    parts.join("/")
+fn without_table_ids(text: &str) -> String {
+    let mut parts = text.split("_lakefeed/");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let after_id = part.split_once('/').map_or("", |(_, rest)| rest);
+        text + "_lakefeed/*/" + after_id
+    })
 }
 
 /// Time that passes only while everybody waits.

@@ -40,8 +40,7 @@ impl Kernel {
         let executor = Arc::new(executor);
         let nowhere = DefaultEngineBuilder::new(Arc::new(InMemory::new()))
             .with_task_executor(Arc::clone(&executor));
-        let mut engine =
-            DefaultEngineBuilder::new(Arc::clone(store)).with_task_executor(executor);
+        let mut engine = DefaultEngineBuilder::new(Arc::clone(store)).with_task_executor(executor);
         if let Some(files) = NonZero::new(LOG_FILES_IN_FLIGHT_MAX) {
             engine = engine.with_buffer_size(files);
         }

@@ -50,16 +50,21 @@ impl Slot<'_> {
                 self.clock.sleep(self.entropy.jitter(ceiling)).await;
             }
             match self.store.put_opts(&path, commit.clone().into(), PutMode::Create.into()).await {
-                Ok(_) => return Ok(self.confirm().await),
-                Err(cause) if refused(&cause) => return Err(storage_error(path.as_ref(), cause)),
+                Ok(_) => return Ok(self.confirm(CommitOutcome::Committed(self.version)).await),
+                // Of an earlier offer that was not answered, a later refusal says nothing.
+                Err(cause) if attempt == 0 && refused(&cause) => {
+                    return Err(storage_error(path.as_ref(), cause));
+                }
                 // Somebody was first, or our own earlier try was, or the answer was lost.
                 Err(cause) => {
                     tracing::debug!(version = self.version, %cause, "looking who has the slot");
                 }
             }
             match self.look(commit).await {
-                Ok(Holds::Ours) => return Ok(self.confirm().await),
-                Ok(Holds::Theirs) => return Ok(CommitOutcome::Conflict),
+                Ok(Holds::Ours) => {
+                    return Ok(self.confirm(CommitOutcome::Committed(self.version)).await);
+                }
+                Ok(Holds::Theirs) => return Ok(self.confirm(CommitOutcome::Conflict).await),
                 Ok(Holds::Nothing) => {}
                 Err(error) => tracing::debug!(version = self.version, %error, "cannot look"),
             }
@@ -82,15 +87,16 @@ impl Slot<'_> {
         Ok(if bytes == *commit { Holds::Ours } else { Holds::Theirs })
     }
 
-    /// A filled slot counts when it is visible. Where the version before it is gone, the log has
-    /// been cleaned up behind us, and what we wrote may lie below the oldest version that anyone
-    /// reads: only the table itself can say.
-    async fn confirm(&self) -> CommitOutcome {
+    /// What a filled slot says counts while the version before it is there. Where that is gone, the
+    /// log has been cleaned up behind us: what we wrote may lie below the oldest version that anyone
+    /// reads, and what we see in the slot may have taken the place of ours. Only the table itself
+    /// can say then. (Nothing comes before version 0: see `create` in `commit.rs`.)
+    async fn confirm(&self, seen: CommitOutcome) -> CommitOutcome {
         let Some(previous) = self.version.checked_sub(1) else {
-            return CommitOutcome::Committed(self.version);
+            return seen;
         };
         match self.store.head(&self.path_of(previous)).await {
-            Ok(_) => CommitOutcome::Committed(self.version),
+            Ok(_) => seen,
             Err(_) => CommitOutcome::Unknown,
         }
     }
