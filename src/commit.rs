@@ -329,12 +329,12 @@ enum Step {
     Append,
 }
 
-/// Creates the table, with its ledger's pointer at an empty tail. The tail stays, even where another
-/// creation is seen in the slot: after a clean-up of the log that may have taken the place of ours,
-/// and no version before it could tell.
+/// Creates the table, with its ledger's pointer at an empty tail.
 async fn create(table: &dyn Table, pin: &Pin, creation: &Creation) -> Result<CommitOutcome> {
     pin.ledger.write_first_tail(table, creation.pointer).await?;
-    table.try_create(creation).await
+    let outcome = table.try_create(creation).await?;
+    forget_lost_tail(table, pin, creation.pointer, outcome).await;
+    Ok(outcome)
 }
 
 /// Gives a table that somebody else made its first pointer, to an empty tail.

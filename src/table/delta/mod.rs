@@ -22,6 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Location, directory_url, storage_error, storage_failure, store_error_in};
 
 mod compose;
+mod hint;
 mod kernel;
 mod layout;
 mod protocol;
@@ -147,9 +148,15 @@ impl DeltaTable {
         }
     }
 
-    async fn load_once(&self, ledger: &str) -> Result<Snapshot> {
-        let loaded = self.blocking(|engine, url| KernelSnapshot::builder_for(url).build(engine));
-        self.describe(loaded.await?, ledger).await
+    /// The newest version, and whether what was read of it is surely the log: commits that a
+    /// checkpoint has covered meanwhile may have been taken away and replaced while we read.
+    async fn load_once(&self, ledger: &str) -> Result<(Snapshot, bool)> {
+        let kernel =
+            self.blocking(|engine, url| KernelSnapshot::builder_for(url).build(engine)).await?;
+        let checkpoint = kernel.log_segment().checkpoint_version;
+        let snapshot = self.describe(kernel, ledger).await?;
+        let upto = hint::summed_up_to(self.store.as_ref(), &self.log()).await?;
+        Ok((snapshot, upto <= checkpoint))
     }
 
     async fn describe(&self, kernel: SnapshotRef, ledger: &str) -> Result<Snapshot> {
@@ -215,21 +222,24 @@ impl Table for DeltaTable {
     async fn load(&self, ledger: &str) -> Result<Option<Snapshot>> {
         let mut loads = 1;
         loop {
+            let is_last = loads == LOADS_MAX;
             match self.load_once(ledger).await {
+                Ok((snapshot, is_settled)) if is_settled || is_last => return Ok(Some(snapshot)),
+                Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::TableInvalid => {
                     if !self.has_log().await? {
                         return Ok(None);
                     }
                     // Whoever cleans the log up takes files away that were listed already, and a
                     // table that was not there may be there now.
-                    if loads == LOADS_MAX {
+                    if is_last {
                         return Err(error);
                     }
-                    tracing::debug!(%error, "loading the table again");
-                    loads += 1;
                 }
-                loaded => return loaded.map(Some),
+                Err(error) => return Err(error),
             }
+            tracing::debug!(uri = self.uri, "the log changed while it was read: loading it again");
+            loads += 1;
         }
     }
 

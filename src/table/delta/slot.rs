@@ -6,6 +6,7 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 
+use super::hint;
 use crate::clock::{Clock, Entropy};
 use crate::error::Result;
 use crate::store::{refused, storage_error};
@@ -87,17 +88,20 @@ impl Slot<'_> {
         Ok(if bytes == *commit { Holds::Ours } else { Holds::Theirs })
     }
 
-    /// What a filled slot says counts while the version before it is there. Where that is gone, the
-    /// log has been cleaned up behind us: what we wrote may lie below the oldest version that anyone
-    /// reads, and what we see in the slot may have taken the place of ours. Only the table itself
-    /// can say then. (Nothing comes before version 0: see `create` in `commit.rs`.)
+    /// What a filled slot says counts while the log has not been cleaned up behind us: the version
+    /// before is there, and no checkpoint covers the slot. Else what we wrote may lie below the
+    /// oldest version that anyone reads, and what we see may have taken the place of ours, or of
+    /// the version before: only the table itself can say.
     async fn confirm(&self, seen: CommitOutcome) -> CommitOutcome {
-        let Some(previous) = self.version.checked_sub(1) else {
-            return seen;
+        let previous = async {
+            match self.version.checked_sub(1) {
+                Some(previous) => self.store.head(&self.path_of(previous)).await.is_ok(),
+                None => true,
+            }
         };
-        match self.store.head(&self.path_of(previous)).await {
-            Ok(_) => seen,
-            Err(_) => CommitOutcome::Unknown,
+        match futures::join!(previous, hint::summed_up_to(self.store, &self.log)) {
+            (true, Ok(upto)) if upto < Some(self.version) => seen,
+            _ => CommitOutcome::Unknown,
         }
     }
 
