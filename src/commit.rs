@@ -49,7 +49,7 @@ const LOADS_MAX: u32 = 3;
 #[derive(Debug, Clone)]
 pub struct Pin {
     base: Base,
-    ledger: Ledger,
+    ledger: Arc<Ledger>,
 }
 
 #[derive(Clone)]
@@ -79,7 +79,10 @@ impl Pin {
         loop {
             let Some(snapshot) = table.load(ledger).await? else { return Ok(None) };
             match Ledger::load(table, &snapshot.table_id, ledger, snapshot.pointer).await {
-                Ok(ledger) => return Ok(Some(Self { base: Base::Present(snapshot), ledger })),
+                Ok(ledger) => {
+                    let ledger = Arc::new(ledger);
+                    return Ok(Some(Self { base: Base::Present(snapshot), ledger }));
+                }
                 // Another writer may have adopted the table since: only the current pointer tells
                 // what is missing (12).
                 Err(error) if error.kind() == ErrorKind::LedgerMissing && loads < LOADS_MAX => {
@@ -103,11 +106,11 @@ impl Pin {
         let pointer = ledger::first_pointer(&environment.entropy);
         let creation = table.plan_creation(definition, ledger, pointer).await?;
         let ledger = Ledger::unadopted(ledger, &creation.table_id);
-        Ok(Self { base: Base::Absent(creation), ledger })
+        Ok(Self { base: Base::Absent(creation), ledger: Arc::new(ledger) })
     }
 
     /// What the table has taken at this pin.
-    pub fn ledger(&self) -> &Ledger {
+    pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
     }
 
@@ -281,7 +284,9 @@ async fn race(
     attempts_max: u32,
     unsettled: &mut Option<u64>,
 ) -> Result<Outcome> {
-    for attempts in 1..=attempts_max {
+    let mut attempts = 0;
+    while attempts < attempts_max {
+        attempts += 1;
         match plan.judge(&pin) {
             Judgement::Mine(version) => return Ok(Outcome::Committed { version, attempts }),
             Judgement::NotRight(reason) => {
@@ -303,7 +308,8 @@ async fn race(
             (CommitOutcome::Committed(version), Step::Append) => {
                 return Ok(Outcome::Committed { version, attempts });
             }
-            (CommitOutcome::Committed(_), Step::Prepare) => {}
+            // The table is ready now; that was no attempt of ours to append.
+            (CommitOutcome::Committed(_), Step::Prepare) => attempts -= 1,
             (CommitOutcome::Conflict, _) => back_off(environment, attempts).await,
             (CommitOutcome::Unknown, _) => *unsettled = Some(slot),
         }

@@ -328,6 +328,7 @@ impl World {
             relative: name(object),
             named: false,
             size_hint: None,
+            unaddressable: None,
         };
         let announcements = objects.iter().map(announcement).collect();
         let listener = Listener { world: self, actor };

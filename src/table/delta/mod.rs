@@ -273,6 +273,14 @@ impl Table for DeltaTable {
     ) -> Result<CommitOutcome> {
         let kernel = self.kernel_snapshot(base)?;
         let slot = self.slot(kernel.version() + 1);
+        if !slot.follows().await? {
+            let newest = self.load(ledger).await?.map(|newest| newest.version);
+            if newest != Some(kernel.version()) {
+                // The table has gone on without us, or has been replaced: a commit here would be
+                // lost, or leave a gap. Nothing was offered.
+                return Ok(CommitOutcome::Conflict);
+            }
+        }
         let (append, application) = (append.clone(), application(ledger));
         let layout = Arc::clone(&base.layout);
         let commit = self
