@@ -90,6 +90,8 @@ pub enum Fault {
     Conflict,
     /// It is done, and the answer blames another writer, as a client says that repeats its requests.
     DoneThenConflict,
+    /// It is done, and the answer refuses it, as a disk does that is full once the file is there.
+    DoneThenRefuse,
     /// A listing shows nothing that was written within this while.
     Lag(Duration),
 }
@@ -132,6 +134,8 @@ pub struct FaultRates {
     pub conflict: f64,
     /// Of [`Fault::DoneThenConflict`].
     pub done_then_conflict: f64,
+    /// Of [`Fault::DoneThenRefuse`].
+    pub done_then_refuse: f64,
     /// Of [`Fault::Lag`].
     pub lag: f64,
     /// Of requests that freeze on the way, there or back.
@@ -151,6 +155,7 @@ impl FaultRates {
         refuse: 0.0,
         conflict: 0.0,
         done_then_conflict: 0.0,
+        done_then_refuse: 0.0,
         lag: 0.0,
         freeze: 0.0,
         way_max: Duration::ZERO,
@@ -183,17 +188,15 @@ impl Faults for SeededFaults {
             *if rng.random() { &mut before } else { &mut after } += late;
         }
         let writes = !call.operation.reads();
+        let creates = call.operation == Operation::Create;
         let faults = [
             (Fault::LoseAnswer, rates.lose_answer, true),
             (Fault::LoseRequest, rates.lose_request, true),
             (Fault::DeliverLate(late), rates.deliver_late, writes),
             (Fault::Refuse, rates.refuse, true),
             (Fault::Conflict, rates.conflict, call.operation != Operation::List),
-            (
-                Fault::DoneThenConflict,
-                rates.done_then_conflict,
-                call.operation == Operation::Create,
-            ),
+            (Fault::DoneThenConflict, rates.done_then_conflict, creates),
+            (Fault::DoneThenRefuse, rates.done_then_refuse, creates),
             (Fault::Lag(late), rates.lag, call.operation == Operation::List),
         ];
         let mut drawn = rng.random::<f64>();
@@ -278,15 +281,10 @@ impl FaultyStore {
                 });
                 Err(lost())
             }
-            Fault::Refuse => Err(Error::PermissionDenied {
-                path: call.path.to_string(),
-                source: "it is refused".into(),
-            }),
+            Fault::Refuse => Err(refusal(call.path)),
             Fault::Conflict => Err(conflict(&call)),
-            Fault::DoneThenConflict => match request.await {
-                Ok(_) => Err(conflict(&call)),
-                Err(error) => Err(error),
-            },
+            Fault::DoneThenConflict => request.await.and_then(|_| Err(conflict(&call))),
+            Fault::DoneThenRefuse => request.await.and_then(|_| Err(refusal(call.path))),
         };
         self.wait(after).await;
         outcome
@@ -327,10 +325,7 @@ impl FaultyStore {
                     let is_old = |meta: &ObjectMeta| !store.written.after(&meta.location, moment);
                     all.map(|metas| metas.into_iter().filter(is_old).collect())
                 }
-                Fault::Refuse => Err(Error::PermissionDenied {
-                    path: prefix.to_string(),
-                    source: "it is refused".into(),
-                }),
+                Fault::Refuse => Err(refusal(&prefix)),
                 _ => Err(lost()),
             };
             store.wait(after).await;
@@ -342,6 +337,10 @@ impl FaultyStore {
 
 fn lost() -> Error {
     Error::Generic { store: NAME, source: "no answer came".into() }
+}
+
+fn refusal(path: &Path) -> Error {
+    Error::PermissionDenied { path: path.to_string(), source: "it is refused".into() }
 }
 
 fn conflict(call: &Call<'_>) -> Error {

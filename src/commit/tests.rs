@@ -6,18 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use arrow::datatypes::{DataType, Field, Schema};
-use async_trait::async_trait;
-use futures::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-};
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::*;
 use crate::clock::{Entropy, SystemClock};
 use crate::config::Feed;
+use crate::fault::{Call, Fault, Faults, FaultyStore, Operation, Treatment};
 use crate::ledger::{EntryState, repair};
 use crate::memory::MemoryBudget;
 use crate::store::Stores;
@@ -25,102 +21,20 @@ use crate::table::{ColumnStatistics, Value};
 
 const ATTEMPTS_MAX: u32 = 8;
 
-/// What a store does to the commits that it is asked to put.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    /// Puts the commit, and loses the answer.
-    LoseAnswer,
-    /// Does not put it, and says nothing of that.
-    LoseRequest,
-    /// Puts it, then says that somebody else did, as a client does that retries by itself.
-    BlameOther,
-    /// Puts it, then says that it may not, as a disk does that is full once the file is linked.
-    RefuseTooLate,
-}
-
-/// A store in memory whose next commits go wrong.
-#[derive(Debug)]
-struct FaultyStore {
-    inner: InMemory,
+/// The next commits go wrong.
+struct CommitsFail {
     fault: Fault,
-    faults_left: AtomicU32,
+    left: AtomicU32,
 }
 
-impl std::fmt::Display for FaultyStore {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Faulty({:?})", self.fault)
-    }
-}
-
-#[async_trait]
-impl ObjectStore for FaultyStore {
-    async fn put_opts(
-        &self,
-        location: &Path,
-        payload: PutPayload,
-        options: PutOptions,
-    ) -> object_store::Result<PutResult> {
-        let is_commit = location.as_ref().ends_with(".json") && options.mode == PutMode::Create;
+impl Faults for CommitsFail {
+    fn treat(&self, call: &Call<'_>) -> Treatment {
+        let is_commit =
+            call.operation == Operation::Create && call.path.as_ref().ends_with(".json");
         let take = |left: u32| left.checked_sub(1);
-        let faulty = is_commit
-            && self.faults_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok();
-        if !faulty {
-            return self.inner.put_opts(location, payload, options).await;
-        }
-        if self.fault != Fault::LoseRequest {
-            self.inner.put_opts(location, payload, options).await?;
-        }
-        Err(match self.fault {
-            Fault::BlameOther => object_store::Error::AlreadyExists {
-                path: location.to_string(),
-                source: "it is there".into(),
-            },
-            Fault::RefuseTooLate => object_store::Error::PermissionDenied {
-                path: location.to_string(),
-                source: "no".into(),
-            },
-            _ => object_store::Error::Generic { store: "faulty", source: "no answer".into() },
-        })
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        options: PutMultipartOptions,
-    ) -> object_store::Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(location, options).await
-    }
-
-    async fn get_opts(
-        &self,
-        location: &Path,
-        options: GetOptions,
-    ) -> object_store::Result<GetResult> {
-        self.inner.get_opts(location, options).await
-    }
-
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, object_store::Result<Path>>,
-    ) -> BoxStream<'static, object_store::Result<Path>> {
-        self.inner.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(
-        &self,
-        from: &Path,
-        to: &Path,
-        options: CopyOptions,
-    ) -> object_store::Result<()> {
-        self.inner.copy_opts(from, to, options).await
+        let fails =
+            is_commit && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok();
+        Treatment::from(if fails { self.fault } else { Fault::None })
     }
 }
 
@@ -136,11 +50,10 @@ impl World {
     }
 
     fn faulty(fault: Fault, faults: u32) -> Self {
-        Self::over(Arc::new(FaultyStore {
-            inner: InMemory::new(),
-            fault,
-            faults_left: AtomicU32::new(faults),
-        }))
+        let faults = Arc::new(CommitsFail { fault, left: AtomicU32::new(faults) });
+        let clock = Arc::new(SystemClock::default());
+        let inner = Arc::new(InMemory::new());
+        Self::over(Arc::new(FaultyStore::new(inner, faults, clock, Arc::default())))
     }
 
     fn over(store: Arc<dyn ObjectStore>) -> Self {
@@ -305,7 +218,8 @@ async fn a_plan_is_committed_once_however_often_it_is_tried() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_answers_are_settled_by_looking() {
-    let faults = [Fault::LoseAnswer, Fault::LoseRequest, Fault::BlameOther, Fault::RefuseTooLate];
+    let faults =
+        [Fault::LoseAnswer, Fault::LoseRequest, Fault::DoneThenConflict, Fault::DoneThenRefuse];
     for fault in faults {
         // The creation and the append both go wrong once.
         let world = World::faulty(fault, 2);

@@ -40,6 +40,7 @@ pub fn audit(world: &World) -> Audit {
     let journal = world.journal();
     let log = world.truth.log();
     versions_are_contiguous(&log)?;
+    no_file_comes_twice(&log)?;
     every_file_exists(world, &log)?;
     let entries = entries_only_grow(world, &log)?;
     let mut rows = BTreeMap::new();
@@ -49,6 +50,11 @@ pub fn audit(world: &World) -> Audit {
         }
     }
     let evidence = Evidence { world, journal: &journal, log, entries, rows };
+    if world.script.resets > 0 {
+        // What was forgotten may be taken again; still nothing may be torn.
+        return evidence.all_or_nothing();
+    }
+    evidence.all_or_nothing()?;
     evidence.exactly_once()?;
     evidence.rows_have_an_entry()?;
     evidence.receipts_are_true()?;
@@ -63,10 +69,20 @@ fn versions_are_contiguous(log: &Log) -> Audit {
     }
 }
 
+fn no_file_comes_twice(log: &Log) -> Audit {
+    let mut seen = BTreeSet::new();
+    for path in log::added(log) {
+        if !seen.insert(path.clone()) {
+            return broken("no file is added twice", path);
+        }
+    }
+    Ok(())
+}
+
 /// Not only what is live: a reader of an older version needs what it named.
 fn every_file_exists(world: &World, log: &Log) -> Audit {
     const PROMISE: &str = "no file is deleted that a commit named";
-    for path in log::ever_added(log) {
+    for path in log::added(log) {
         if world.truth.batches(&path).is_none() {
             return broken(PROMISE, path);
         }
@@ -85,13 +101,19 @@ fn every_file_exists(world: &World, log: &Log) -> Audit {
 /// Each tail that a commit points to is there, and begins as the one before; returns the newest.
 fn entries_only_grow(world: &World, log: &Log) -> Result<Vec<Value>, Violation> {
     let mut entries: Vec<Value> = Vec::new();
+    let mut fence = Value::from(0);
     for (version, commit) in log {
         let Some(pointer) = log::pointer(commit) else { continue };
         let Some(tail) = world.truth.tail(pointer) else {
             let how = format!("version {version} points to {pointer}");
             return Err(Violation { promise: "no tail is deleted that a commit named", how });
         };
+        let is_reset = fence != tail[0]["fence"];
+        fence = tail[0]["fence"].clone();
         let tail = tail[1..].to_vec();
+        if is_reset {
+            entries.clear();
+        }
         if tail.get(..entries.len()) != Some(&entries) {
             let how = format!("version {version} forgets {entries:?}, and has {tail:?}");
             return Err(Violation { promise: "entries only grow", how });
@@ -116,9 +138,25 @@ impl Evidence<'_> {
         })
     }
 
-    fn count(&self, content: &Content, row: usize) -> usize {
-        let row = (world::name(content.object), content.version.to_string(), row.to_string());
-        self.rows.get(&row).copied().unwrap_or_default()
+    /// How often each row of a content is in the table.
+    fn counts(&self, content: &Content) -> Vec<usize> {
+        let row = |row: usize| {
+            (world::name(content.object), content.version.to_string(), row.to_string())
+        };
+        let count = |number| self.rows.get(&row(number)).copied().unwrap_or_default();
+        (0..content.rows).map(count).collect()
+    }
+
+    /// Of each version of each object: all rows, equally often.
+    fn all_or_nothing(&self) -> Audit {
+        for content in self.journal.contents.values() {
+            let counts = self.counts(content);
+            let most = 1 + self.world.script.resets;
+            if counts.iter().any(|count| *count != counts[0] || *count > most) {
+                return broken("all or nothing", format!("{content:?}: {counts:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// Of each version of each object: all rows once, if it was taken, and none, if it was not.
@@ -132,12 +170,8 @@ impl Evidence<'_> {
             }
         }
         for content in self.journal.contents.values() {
+            let counts = self.counts(content);
             let is_taken = taken.contains(&(content.object, content.version));
-            let counts: Vec<usize> =
-                (0..content.rows).map(|row| self.count(content, row)).collect();
-            if counts.iter().any(|count| *count != counts[0]) {
-                return broken("all or nothing", format!("{content:?}: {counts:?}"));
-            }
             if counts.iter().any(|count| *count > 1) {
                 return broken("exactly once", format!("{content:?}: {counts:?}"));
             }

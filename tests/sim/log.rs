@@ -1,6 +1,6 @@
 //! A table's log and ledger, read from nothing: by none of the code that is on trial.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -148,11 +148,11 @@ pub fn metadata(log: &Log) -> Option<Value> {
 }
 
 /// Every data file that any commit ever added.
-pub fn ever_added(log: &Log) -> BTreeSet<String> {
-    let added = log.values().flatten().filter_map(|action| action["add"]["path"].as_str());
-    added.map(str::to_owned).collect()
+pub fn added(log: &Log) -> impl Iterator<Item = String> {
+    log.values().flatten().filter_map(|action| action["add"]["path"].as_str().map(str::to_owned))
 }
 
+/// The rows of some batches.
 pub fn rows_of(batches: &[RecordBatch]) -> Vec<Row> {
     let mut rows = Vec::new();
     for batch in batches {

@@ -27,7 +27,10 @@ mod rivals;
 mod world;
 
 /// Seeds of every build.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 1_000;
+/// Those of them in which the ledger is reset, too, and those that are replayed.
+const RESET_SEEDS: u64 = 100;
+const REPLAYED_SEEDS: u64 = 30;
 /// Failures that are told.
 const FAILURES_TOLD_MAX: usize = 5;
 
@@ -90,9 +93,18 @@ fn tell(seed: u64) {
     }
 }
 
+/// A person who resets the ledger gets what was asked for, and nothing is torn.
+#[test]
+fn a_reset_tears_nothing() {
+    for seed in 0..RESET_SEEDS {
+        let world = World::play_with_resets(seed, 2);
+        assert_eq!(auditor::audit(&world), Ok(()), "seed {seed}");
+    }
+}
+
 #[test]
 fn a_seed_replays_exactly() {
-    for seed in 0..20 {
+    for seed in 0..REPLAYED_SEEDS {
         let (first, again) = (World::play(seed), World::play(seed));
         let (first, again) = (first.journal(), again.journal());
         for (first, again) in first.trace.iter().zip(&again.trace) {

@@ -16,6 +16,7 @@ use lakefeed::fault::{
     Call, Fault, FaultRates, Faults, FaultyStore, Operation, SeededFaults, Treatment, Written,
 };
 use lakefeed::ingest::ingest_into;
+use lakefeed::ledger::repair;
 use lakefeed::memory::MemoryBudget;
 use lakefeed::receipt::{Observer, Receipt};
 use lakefeed::source::Announcement;
@@ -51,6 +52,8 @@ pub struct Script {
     pub rewrites: usize,
     pub foreign_commits: usize,
     pub cleanings: usize,
+    /// How often a person makes the ledger forget everything.
+    pub resets: usize,
     pub table_is_there: bool,
     /// Small objects share data files, unless none is small.
     pub stage_bytes_max: u64,
@@ -77,6 +80,7 @@ impl Script {
             rewrites: rng.random_range(0..=4),
             foreign_commits: [0, 0, 2, 4][rng.random_range(0..4)],
             cleanings: [0, 0, 1, 3][rng.random_range(0..4)],
+            resets: 0,
             table_is_there: rng.random_bool(0.3),
             stage_bytes_max: if rng.random_bool(0.3) { 1 } else { 1 << 20 },
             kill_rate: [0.0, 0.2, 0.5][rng.random_range(0..3)],
@@ -101,6 +105,7 @@ fn draw_faults(rng: &mut StdRng, only_commits_fail: bool) -> FaultRates {
         refuse: rate(0.3),
         conflict: rate(0.3),
         done_then_conflict: rate(0.5),
+        done_then_refuse: rate(0.3),
         lag: rate(1.0),
         freeze: rate(0.5),
         way_max: Duration::from_millis([2, 10, 40][rng.random_range(0..3)]),
@@ -165,8 +170,13 @@ pub fn uri(object: usize) -> String {
 impl World {
     /// Lets the world of `seed` take its course, to its end.
     pub fn play(seed: u64) -> Self {
+        Self::play_with_resets(seed, 0)
+    }
+
+    /// The same world, in which the ledger is reset so often.
+    pub fn play_with_resets(seed: u64, resets: usize) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let script = Script::draw(&mut rng);
+        let script = Script { resets, ..Script::draw(&mut rng) };
         Self::perform(script, rng)
     }
 
@@ -211,6 +221,7 @@ impl World {
             Box::pin(self.producer(another())),
             Box::pin(self.foreigner(another())),
             Box::pin(self.cleaner(another())),
+            Box::pin(self.resetter(another())),
         ];
         for ingester in 0..self.script.ingesters {
             actors.push(Box::pin(self.ingester(ingester, another())));
@@ -291,8 +302,36 @@ impl World {
         }
     }
 
-    /// One process: it starts with nothing, ingests, and ends.
+    async fn resetter(&self, mut rng: StdRng) {
+        for reset in 0..self.script.resets {
+            self.pause(&mut rng, self.script.resets).await;
+            let actor = format!("reset {reset}");
+            let process = self.process(&actor, self.script.faults, rng.random());
+            let (environment, table) = (&process.environment, &process.table);
+            let done = repair::reset(environment, table, &process.feed.ledger).await;
+            self.note(&actor, if done.is_ok() { "is done" } else { "fails" });
+        }
+    }
+
+    /// One process that ingests, and ends.
     async fn ingest(&self, actor: &str, objects: &[usize], rates: FaultRates, seed: u64) {
+        let process = self.process(actor, rates, seed);
+        let announcement = |&object: &usize| Announcement {
+            location: process.environment.stores.resolve(&uri(object)).unwrap(),
+            relative: name(object),
+            named: false,
+            size_hint: None,
+            unaddressable: None,
+        };
+        let announcements = objects.iter().map(announcement).collect();
+        let listener = Listener { world: self, actor };
+        let Process { environment, feed, table } = &process;
+        let told = ingest_into(environment, feed, table, announcements, &listener).await;
+        assert!(told.is_ok(), "{told:?}");
+    }
+
+    /// A process that has just started, and knows nothing.
+    fn process(&self, actor: &str, rates: FaultRates, seed: u64) -> Process {
         let witness = Witness {
             actor: actor.to_owned(),
             clock: Arc::clone(&self.clock),
@@ -323,18 +362,15 @@ impl World {
         let location = environment.stores.resolve(&feed.table).unwrap();
         let kernel = kernel::in_turns(&store);
         let table = DeltaTable::with_kernel(&environment, &location, kernel).unwrap();
-        let announcement = |&object: &usize| Announcement {
-            location: environment.stores.resolve(&uri(object)).unwrap(),
-            relative: name(object),
-            named: false,
-            size_hint: None,
-            unaddressable: None,
-        };
-        let announcements = objects.iter().map(announcement).collect();
-        let listener = Listener { world: self, actor };
-        let told = ingest_into(&environment, &feed, &table, announcements, &listener).await;
-        assert!(told.is_ok(), "{told:?}");
+        Process { environment, feed, table }
     }
+}
+
+/// What a process holds, and loses when it is killed.
+struct Process {
+    environment: Environment,
+    feed: Feed,
+    table: DeltaTable,
 }
 
 /// Hears what an ingester says, as it says it: a receipt holds, whatever comes after.
