@@ -1,14 +1,16 @@
 //! Who else works on the table: another writer, and a cleaner of its log.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use delta_kernel::snapshot::Snapshot;
 use parquet::arrow::ArrowWriter;
 use rand::Rng;
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::time::Duration;
 
 use crate::kernel;
 use crate::log::{self, TABLE, Truth};
@@ -105,7 +107,7 @@ fn put_file(truth: &Truth, batch: &RecordBatch, rng: &mut StdRng, is_data_change
 }
 
 /// Writes a checkpoint of the newest version, and then takes away what it made superfluous, oldest
-/// first, at its own pace.
+/// first or in any order, at its own pace.
 pub async fn clean(truth: &Truth, rng: &mut StdRng, pace_max: Duration) -> String {
     let Some(newest) = truth.log().keys().next_back().copied() else {
         return "finds no table".to_owned();
@@ -116,7 +118,11 @@ pub async fn clean(truth: &Truth, rng: &mut StdRng, pace_max: Duration) -> Strin
     snapshot.checkpoint(&engine, None).unwrap();
     let upto = rng.random_range(0..=newest);
     truth.archive(upto);
-    for version in 0..=upto {
+    let mut superfluous: Vec<u64> = (0..=upto).collect();
+    if rng.random() {
+        superfluous.shuffle(rng);
+    }
+    for version in superfluous {
         truth.delete_commit(version);
         #[allow(clippy::disallowed_methods)] // The simulated one.
         tokio::time::sleep(pace_max.mul_f64(rng.random())).await;
