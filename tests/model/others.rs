@@ -46,6 +46,7 @@ pub enum Other {
     Rewrite(usize),
     Checkpoint,
     Clean(Version),
+    CleanAll,
     SweepList,
     SweepFence,
     SweepDelete,
@@ -64,9 +65,12 @@ pub fn choices(protocol: &Protocol, world: &World, choices: &mut Vec<Other>) {
     if budget.checkpoints > 0 && world.checkpoint < world.table.version {
         choices.push(Other::Checkpoint);
     }
-    // In any order: a clean-up that deletes in bulk has none.
-    let old = (0..world.checkpoint).filter(|&version| world.slot(version).is_some());
-    choices.extend(old.map(Other::Clean).take(if protocol.cleans_in_order { 1 } else { 99 }));
+    let mut old = (0..world.checkpoint).filter(|&version| world.slot(version).is_some());
+    if protocol.cleans_one_by_one {
+        choices.extend(old.map(Other::Clean));
+    } else if old.next().is_some() {
+        choices.push(Other::CleanAll);
+    }
     match world.sweep {
         Sweep::Idle if budget.sweeps > 0 => choices.push(Other::SweepList),
         Sweep::Idle => {}
@@ -100,6 +104,7 @@ pub fn act(protocol: &Protocol, world: &mut World, choice: Other) {
             world.budget.checkpoints -= 1;
         }
         Other::Clean(version) => world.log[usize::from(version)] = None,
+        Other::CleanAll => world.log[..usize::from(world.checkpoint)].fill(None),
         Other::SweepList => {
             let tails = world.tails.keys().copied().collect();
             world.sweep = Sweep::Listed { files: world.files.clone(), tails };

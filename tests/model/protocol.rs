@@ -69,8 +69,8 @@ pub struct Protocol {
     pub deliveries_max: u8,
     /// Pins read the version that was looked at, even when it was overwritten (S3's version ids).
     pub reads_old_versions: bool,
-    /// The cleaner deletes the oldest slot first.
-    pub cleans_in_order: bool,
+    /// The cleaner deletes slots one by one, in any order (as bulk deletes do), not all at once.
+    pub cleans_one_by_one: bool,
     /// The table begins with a pointer.
     pub is_adopted: bool,
     /// What the foreign writer does, in this order, at any time.
@@ -147,6 +147,11 @@ impl Model for Protocol {
                 world.put(slot, &commit, self.is_iceberg);
             }
         }
+        if self.budget.checkpoints == 0 {
+            // Without a clean-up, a slot that is filled stays filled.
+            let slots = world.log.len();
+            world.in_flight.retain(|(slot, _)| usize::from(*slot) >= slots);
+        }
         Some(world)
     }
 
@@ -176,7 +181,9 @@ impl Model for Protocol {
             Property::always(EVERYTHING_ENDS_WELL, |protocol: &Self, world: &World| {
                 !protocol.has_ended(world) || protocol.is_everything_taken(world)
             }),
-            Property::sometimes(CAN_COMMIT, |protocol: &Self, world: &World| protocol.is_everything_taken(world)),
+            Property::sometimes(CAN_COMMIT, |protocol: &Self, world: &World| {
+                protocol.is_everything_taken(world)
+            }),
         ]
     }
 }
@@ -216,7 +223,8 @@ impl Protocol {
 
 fn is_exactly_once(world: &World) -> bool {
     let mut seen = BTreeSet::new();
-    let mut is_first = |object: &Object, table_id| seen.insert((object.key, object.identity, table_id));
+    let mut is_first =
+        |object: &Object, table_id| seen.insert((object.key, object.identity, table_id));
     world.taken.iter().all(|taken| is_first(&taken.object, taken.table_id))
 }
 

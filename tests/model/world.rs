@@ -161,7 +161,8 @@ impl World {
         table.pointer = commit.pointer.or(table.pointer);
         if let Some(file) = &commit.file {
             self.has_misfit |= file.schema != table.schema;
-            let taken = |&object: &Object| Taken { object, append: commit.append, table_id: table.id };
+            let taken =
+                |&object: &Object| Taken { object, append: commit.append, table_id: table.id };
             self.taken.extend(file.rows.iter().map(taken));
             table.files.push(file.clone());
         }
