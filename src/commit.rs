@@ -46,7 +46,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Pin {
     base: Base,
-    ledger: Ledger,
+    ledger: Arc<Ledger>,
 }
 
 #[derive(Clone)]
@@ -74,7 +74,7 @@ impl Pin {
     pub async fn newest(table: &dyn Table, ledger: &str) -> Result<Option<Self>> {
         let Some(snapshot) = table.load(ledger).await? else { return Ok(None) };
         let ledger = Ledger::load(table, &snapshot.table_id, ledger, snapshot.pointer).await?;
-        Ok(Some(Self { base: Base::Present(snapshot), ledger }))
+        Ok(Some(Self { base: Base::Present(snapshot), ledger: Arc::new(ledger) }))
     }
 
     /// Pins the absence of a table, which would begin as `definition` says. Nothing is written.
@@ -90,11 +90,11 @@ impl Pin {
         let pointer = ledger::first_pointer(&environment.entropy);
         let creation = table.plan_creation(definition, ledger, pointer).await?;
         let ledger = Ledger::unadopted(ledger, &creation.table_id);
-        Ok(Self { base: Base::Absent(creation), ledger })
+        Ok(Self { base: Base::Absent(creation), ledger: Arc::new(ledger) })
     }
 
     /// What the table has taken at this pin.
-    pub fn ledger(&self) -> &Ledger {
+    pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
     }
 
@@ -268,7 +268,9 @@ async fn race(
     attempts_max: u32,
     unsettled: &mut Option<u64>,
 ) -> Result<Outcome> {
-    for attempts in 1..=attempts_max {
+    let mut attempts = 0;
+    while attempts < attempts_max {
+        attempts += 1;
         match plan.judge(&pin) {
             Judgement::Mine(version) => return Ok(Outcome::Committed { version, attempts }),
             Judgement::NotRight(reason) => {
@@ -290,7 +292,8 @@ async fn race(
             (CommitOutcome::Committed(version), Step::Append) => {
                 return Ok(Outcome::Committed { version, attempts });
             }
-            (CommitOutcome::Committed(_), Step::Prepare) => {}
+            // The table is ready now; that was no attempt of ours to append.
+            (CommitOutcome::Committed(_), Step::Prepare) => attempts -= 1,
             (CommitOutcome::Conflict, _) => back_off(environment, attempts).await,
             (CommitOutcome::Unknown, _) => *unsettled = Some(slot),
         }

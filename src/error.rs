@@ -43,6 +43,8 @@ pub enum ErrorKind {
     Contention,
     /// A commit's answer was lost and could not be found out: try again; the ledger will tell.
     CommitUnknown,
+    /// The table's own metadata, or its ledger, is larger than may be loaded.
+    TableTooLarge,
     /// It does not fit the memory budget.
     OverBudget,
     /// A defect in Lakefeed.

@@ -41,12 +41,12 @@ mod task;
 pub use plan::{Action, IngestPlan, PlannedColumn, PlannedObject, plan};
 
 use budget::Limits;
-use rows::{Facts, Rows, Staged};
+use rows::{Rows, Staged};
 use select::Selection;
-use task::{Candidate, Task};
+use task::{Candidate, Facts, Task};
 
-/// How often an object is planned again, having lost a race, before it is handed back.
-const ROUNDS_MAX: u32 = 20;
+/// Rounds in a row that end with no receipt, all being lost races, before the rest is handed back.
+const FRUITLESS_ROUNDS_MAX: u32 = 20;
 /// Objects in one commit: bounds its ledger entries and its memory.
 const OBJECTS_PER_COMMIT_MAX: usize = 10_000;
 
@@ -65,10 +65,12 @@ pub async fn ingest(
     let table = table::open(environment, feed)?;
     let mut run = Run::new(environment, feed, table.as_ref(), observer);
     let mut pending = run.candidates(announcements)?;
-    for _ in 0..ROUNDS_MAX {
+    let mut fruitless_rounds = 0;
+    while fruitless_rounds < FRUITLESS_ROUNDS_MAX {
         if pending.is_empty() {
             return Ok(run.receipts);
         }
+        let receipts_before = run.receipts.len();
         let waiting = pending.clone();
         pending = match run.round(pending).await {
             Ok(again) => again,
@@ -80,6 +82,8 @@ pub async fn ingest(
                 return Ok(run.receipts);
             }
         };
+        fruitless_rounds =
+            if run.receipts.len() == receipts_before { fruitless_rounds + 1 } else { 0 };
     }
     let error = Error::new(ErrorKind::Contention, "it lost every race against other writers")
         .with_advice("run again later; nothing of it was committed");
@@ -186,9 +190,9 @@ impl<'a> Run<'a> {
             };
             loaded.push((task, facts));
             if let Err(error) = self.write_shared(&mut writer, pin, limits, &batches).await {
-                // What the files held is gone, and the rest would meet the same.
+                // What the shared files held is gone with them.
                 let rest = tasks.map(|task| (task, Facts::default()));
-                self.fail_all(loaded.into_iter().chain(rest), &error);
+                left.again.extend(self.blame_last(loaded, rest, &error));
                 return left;
             }
         }
@@ -337,6 +341,23 @@ impl<'a> Run<'a> {
         let receipt = task.failed(self.environment, error);
         self.finish(receipt);
         Vec::new()
+    }
+
+    /// Fails the last of `loaded`, whose rows could not be written; the others run again, unless it
+    /// is the storage that failed, which they would meet as well.
+    fn blame_last(
+        &mut self,
+        mut loaded: Vec<(Task, Facts)>,
+        rest: impl Iterator<Item = (Task, Facts)>,
+        error: &Error,
+    ) -> Vec<Candidate> {
+        if error.kind() == ErrorKind::StorageUnavailable {
+            self.fail_all(loaded.into_iter().chain(rest), error);
+            return Vec::new();
+        }
+        let blamed = loaded.pop();
+        self.fail_all(blamed, error);
+        loaded.into_iter().chain(rest).map(|(task, _)| task.candidate).collect()
     }
 
     fn fail_all(&mut self, tasks: impl IntoIterator<Item = (Task, Facts)>, error: &Error) {

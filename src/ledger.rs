@@ -22,6 +22,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::clock::Entropy;
 use crate::error::{Error, ErrorKind, Result};
+use crate::memory::display_bytes;
 use crate::source::SourceObject;
 use crate::store::storage_error;
 use crate::table::{Pointer, Table};
@@ -32,6 +33,8 @@ pub mod repair;
 const FORMAT: &str = "lakefeed-ledger/1";
 /// A pointer is a sequence number and this many random bits.
 const POINTER_RANDOM_BITS: u32 = 24;
+/// The largest tail that is loaded: some 150,000 objects.
+const TAIL_BYTES_MAX: u64 = 48 << 20;
 /// Tries at a name that nobody has taken.
 const TAIL_NAME_ATTEMPTS_MAX: u32 = 3;
 /// The identity of an entry rebuilt from the table's rows: any version of its object.
@@ -175,6 +178,9 @@ impl Ledger {
         };
         let path = tail_path(table, table_id, name, pointer);
         let body = match table.store().get(&path).await {
+            Ok(found) if found.meta.size > TAIL_BYTES_MAX => {
+                return Err(too_large(path.as_ref(), found.meta.size));
+            }
             Ok(found) => {
                 found.bytes().await.map_err(|cause| storage_error(path.as_ref(), cause))?
             }
@@ -309,7 +315,9 @@ impl Ledger {
         entries: &[Entry],
     ) -> Result<Pointer> {
         let entries: Vec<&Entry> = entries.iter().collect();
-        self.write_tail(table, entropy, self.fence + 1, &entries).await
+        // A fence is the sequence of the tail that set it: higher than every one before, known or
+        // lost.
+        self.write_tail(table, entropy, self.sequence + 1, &entries).await
     }
 
     async fn write_tail(
@@ -486,6 +494,19 @@ pub fn missing(table: &dyn Table, message: &str) -> Error {
         "run `lakefeed ledger rebuild TABLE` to make it again from the table's _source_file \
          column, or `lakefeed ledger reset TABLE` to forget what was taken",
     )
+}
+
+fn too_large(path: &str, size_bytes: u64) -> Error {
+    Error::new(
+        ErrorKind::TableTooLarge,
+        format!(
+            "the ledger takes {}, and at most {} are loaded",
+            display_bytes(size_bytes),
+            display_bytes(TAIL_BYTES_MAX)
+        ),
+    )
+    .with_object(path)
+    .with_advice("begin another ledger with --ledger, for sources that this one does not know")
 }
 
 fn foreign(table: &dyn Table, ledger_of: &str, table_id: &str) -> Error {

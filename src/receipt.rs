@@ -97,6 +97,7 @@ impl Disposition {
             | ErrorKind::TableInvalid
             | ErrorKind::LedgerMissing
             | ErrorKind::LedgerForeign
+            | ErrorKind::TableTooLarge
             | ErrorKind::OverBudget
             | ErrorKind::Internal => Self::DeadLetter,
         }

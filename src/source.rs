@@ -11,9 +11,11 @@ use async_compression::zstd::DParameter;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use globset::{GlobBuilder, GlobMatcher};
+use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::io::StreamReader;
+use walkdir::WalkDir;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -45,6 +47,8 @@ pub struct Announcement {
     pub named: bool,
     /// Its size, where finding it told that.
     pub size_hint: Option<u64>,
+    /// Why it cannot be asked for, for an object whose name is no key.
+    pub unaddressable: Option<String>,
 }
 
 /// One version of one object.
@@ -87,7 +91,9 @@ async fn file_or_folder(stores: &Stores, address: &str) -> Result<Vec<Announceme
         return Ok(vec![named(location, Some(object.size))]);
     }
     let listed = list(stores, &location, has_csv_ending).await?;
-    if listed.is_empty() && !address.ends_with('/') && !is_local_directory(&location) {
+    let is_one_object = !address.ends_with('/') && !is_local_directory(&location);
+    if listed.is_empty() && (is_one_object || is_missing_directory(&location)) {
+        // To be told that it is not there.
         return Ok(vec![named(location, None)]);
     }
     Ok(listed)
@@ -95,12 +101,16 @@ async fn file_or_folder(stores: &Stores, address: &str) -> Result<Vec<Announceme
 
 fn named(location: Location, size_hint: Option<u64>) -> Announcement {
     let relative = location.path.filename().unwrap_or_default().to_owned();
-    Announcement { location, relative, named: true, size_hint }
+    Announcement { location, relative, named: true, size_hint, unaddressable: None }
 }
 
 /// An empty local folder cannot be told from a missing file by listing it.
 fn is_local_directory(location: &Location) -> bool {
     location.uri.strip_prefix("file://").is_some_and(|path| std::path::Path::new(path).is_dir())
+}
+
+fn is_missing_directory(location: &Location) -> bool {
+    location.uri.starts_with("file://") && !is_local_directory(location)
 }
 
 async fn glob(stores: &Stores, pattern: &str, first: usize) -> Result<Vec<Announcement>> {
@@ -109,9 +119,15 @@ async fn glob(stores: &Stores, pattern: &str, first: usize) -> Result<Vec<Announ
     if let Ok(object) = literal.store.head(&literal.path).await {
         return Ok(vec![named(literal, Some(object.size))]);
     }
+    if is_local_directory(&literal) {
+        return list(stores, &literal, has_csv_ending).await;
+    }
     let folder_end = pattern[..first].rfind('/').map_or(0, |slash| slash + 1);
     let folder = if folder_end == 0 { "." } else { &pattern[..folder_end] };
     let base = stores.resolve(folder)?;
+    if is_missing_directory(&base) {
+        return Ok(vec![named(literal, None)]);
+    }
     let matcher = matcher(&format!(
         "{}/{}",
         globset::escape(base.uri.trim_end_matches('/')),
@@ -134,8 +150,13 @@ async fn list(
     base: &Location,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<Announcement>> {
-    let mut listing = base.store.list(Some(&base.path));
     let mut found = Vec::new();
+    if let Some(folder) = base.uri.strip_prefix("file://") {
+        // The store ends a listing at the first name that it cannot take; a walk goes on.
+        walk(std::path::Path::new(folder), base, wanted, &mut found);
+        return Ok(found);
+    }
+    let mut listing = base.store.list(Some(&base.path));
     loop {
         let meta: ObjectMeta = match listing.try_next().await {
             Ok(Some(meta)) => meta,
@@ -152,12 +173,53 @@ async fn list(
             let relative = uri[base.uri.trim_end_matches('/').len()..].trim_start_matches('/');
             let relative = relative.to_owned();
             let location = Location { uri, path: meta.location, ..base.clone() };
-            let size_hint = Some(meta.size);
-            found.push(Announcement { location, relative, named: false, size_hint });
+            found.push(Announcement {
+                location,
+                relative,
+                named: false,
+                size_hint: Some(meta.size),
+                unaddressable: None,
+            });
         }
     }
     found.sort_by(|a, b| a.location.uri.cmp(&b.location.uri));
     Ok(found)
+}
+
+/// Finds what is wanted below a local folder. A folder that may not be read is passed over with a
+/// warning; an object whose name is no key is announced all the same, to be told of.
+fn walk(
+    folder: &std::path::Path,
+    base: &Location,
+    wanted: impl Fn(&str) -> bool,
+    found: &mut Vec<Announcement>,
+) {
+    for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
+        let entry = match entry {
+            Ok(entry) if entry.file_type().is_dir() => continue,
+            Ok(entry) => entry,
+            Err(error) => {
+                tracing::warn!(folder = base.uri, "passed over: {error}");
+                continue;
+            }
+        };
+        let uri = format!("file://{}", entry.path().display());
+        if !wanted(&uri) {
+            continue;
+        }
+        let key = match entry.path().to_str() {
+            Some(path) => Path::from_absolute_path(path).map_err(|error| error.to_string()),
+            None => Err("its name is not UTF-8".to_owned()),
+        };
+        let relative = uri[base.uri.trim_end_matches('/').len()..].trim_start_matches('/');
+        found.push(Announcement {
+            relative: relative.to_owned(),
+            unaddressable: key.as_ref().err().cloned(),
+            location: Location { uri, path: key.unwrap_or_default(), ..base.clone() },
+            named: false,
+            size_hint: entry.metadata().ok().map(|meta| meta.len()),
+        });
+    }
 }
 
 fn has_csv_ending(uri: &str) -> bool {
@@ -167,6 +229,22 @@ fn has_csv_ending(uri: &str) -> bool {
 }
 
 impl SourceObject {
+    /// The version that is there now of what was announced.
+    ///
+    /// # Errors
+    /// As [`SourceObject::head`], and [`ErrorKind::SourceUnavailable`] for what cannot be asked for.
+    pub async fn of(announcement: &Announcement) -> Result<Self> {
+        match &announcement.unaddressable {
+            None => Self::head(&announcement.location).await,
+            Some(reason) => Err(Error::new(
+                ErrorKind::SourceUnavailable,
+                format!("it cannot be read: {reason}"),
+            )
+            .with_object(&announcement.location.uri)
+            .with_advice("rename it, or grant read permission, then run again")),
+        }
+    }
+
     /// Asks the store which version is there now.
     ///
     /// # Errors
@@ -405,7 +483,7 @@ impl SourceReader {
 
 async fn read_range(
     store: Arc<dyn ObjectStore>,
-    path: object_store::path::Path,
+    path: Path,
     options: GetOptions,
     range: Range<u64>,
 ) -> object_store::Result<Bytes> {

@@ -34,6 +34,8 @@ enum Fault {
     LoseRequest,
     /// Puts it, then says that somebody else did, as a client does that retries by itself.
     BlameOther,
+    /// Puts it, then says that it may not, as a disk does that is full once the file is linked.
+    RefuseTooLate,
 }
 
 /// A store in memory whose next commits go wrong.
@@ -72,6 +74,10 @@ impl ObjectStore for FaultyStore {
             Fault::BlameOther => object_store::Error::AlreadyExists {
                 path: location.to_string(),
                 source: "it is there".into(),
+            },
+            Fault::RefuseTooLate => object_store::Error::PermissionDenied {
+                path: location.to_string(),
+                source: "no".into(),
             },
             _ => object_store::Error::Generic { store: "faulty", source: "no answer".into() },
         })
@@ -299,7 +305,8 @@ async fn a_plan_is_committed_once_however_often_it_is_tried() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_answers_are_settled_by_looking() {
-    for fault in [Fault::LoseAnswer, Fault::LoseRequest, Fault::BlameOther] {
+    let faults = [Fault::LoseAnswer, Fault::LoseRequest, Fault::BlameOther, Fault::RefuseTooLate];
+    for fault in faults {
         // The creation and the append both go wrong once.
         let world = World::faulty(fault, 2);
         assert_eq!(world.take(&["a"]).await, 1, "{fault:?}");
@@ -346,6 +353,42 @@ async fn a_moved_fence_makes_everybody_start_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_repair_moves_the_fence() {
+    let world = World::new();
+    world.take(&["first"]).await;
+    let table = world.table.as_ref();
+    for _ in 0..2 {
+        let pin = world.pin().await;
+        let plan = world.plan(&pin, &["mine"]);
+        repair::reset(&world.environment, table, "default").await.unwrap();
+        planned_again(&world.commit(pin, &plan).await.unwrap(), "fence");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn making_a_table_ready_is_no_attempt_to_append() {
+    let world = World::new();
+    let pin = world.pin().await;
+    let plan = world.plan(&pin, &["first"]);
+    let outcome = commit(&world.environment, world.table.as_ref(), pin, &plan, 1).await.unwrap();
+    assert!(matches!(outcome, Outcome::Committed { version: 1, attempts: 1 }), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_into_a_table_that_is_gone() {
+    let world = World::new();
+    world.take(&["first"]).await;
+    let pin = world.pin().await;
+    let plan = world.plan(&pin, &["mine"]);
+    for file in world.files().await {
+        world.table.store().delete(&file).await.unwrap();
+    }
+    let error = world.commit(pin, &plan).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TableInvalid, "{error}");
+    assert_eq!(world.log().await.iter().filter(|name| name.ends_with(".json")).count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_ledger_is_refused_and_can_be_reset() {
     let world = World::new();
     world.take(&["first"]).await;
@@ -376,8 +419,15 @@ async fn a_ledger_of_another_table_is_refused() {
 
 impl World {
     async fn ledger_files(&self) -> Vec<Path> {
+        self.files_below(self.table.ledger_root()).await
+    }
+
+    async fn files(&self) -> Vec<Path> {
+        self.files_below(self.table.root().clone()).await
+    }
+
+    async fn files_below(&self, root: Path) -> Vec<Path> {
         use futures::TryStreamExt;
-        let root = self.table.ledger_root();
         self.table
             .store()
             .list(Some(&root))

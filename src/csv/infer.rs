@@ -1,6 +1,6 @@
 //! Columns and their types, from samples of objects.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
@@ -72,14 +72,16 @@ fn header_error(message: String) -> Error {
 #[derive(Debug, Clone)]
 pub struct Inference {
     dialect: Dialect,
+    /// Names that this makes equal are one column.
+    fold: fn(&str) -> String,
     columns: Vec<(String, Evidence)>,
     rows: u64,
 }
 
 impl Inference {
-    /// Nothing observed yet.
-    pub fn new(dialect: Dialect) -> Self {
-        Self { dialect, columns: Vec::new(), rows: 0 }
+    /// Nothing observed yet. Names that `fold` makes equal are one column, with the first's name.
+    pub fn new(dialect: Dialect, fold: fn(&str) -> String) -> Self {
+        Self { dialect, fold, columns: Vec::new(), rows: 0 }
     }
 
     /// Takes the values of a sample into account. New columns come after those known.
@@ -87,11 +89,17 @@ impl Inference {
     /// # Errors
     /// As [`read_header`], and where any part of the sample is not text.
     pub fn observe(&mut self, sample: Sample<'_>) -> Result<()> {
+        check_text(sample.bytes, sample.whole)?;
         let Some(names) = read_header(sample, &self.dialect)? else {
             return Ok(());
         };
+        let mut folded = HashSet::new();
+        if let Some(twice) = names.iter().find(|name| !folded.insert((self.fold)(name))) {
+            return Err(header_error(format!(
+                "the table could not tell {twice:?} from another name"
+            )));
+        }
         let reader = FieldReader::new(&self.dialect);
-        check_text(sample.bytes, sample.whole)?;
         let rows = SampleRows::new(sample, &self.dialect);
         let mut evidence = vec![Evidence::default(); names.len()];
         rows.for_each(names.len(), usize::from(self.dialect.header), |position, field| {
@@ -124,10 +132,10 @@ impl Inference {
     }
 
     fn add(&mut self, columns: impl IntoIterator<Item = (String, Evidence)>) {
-        let names = self.columns.iter().enumerate().map(|(i, (name, _))| (name.clone(), i));
+        let names = self.columns.iter().enumerate().map(|(i, (name, _))| ((self.fold)(name), i));
         let known: HashMap<String, usize> = names.collect();
         for (name, evidence) in columns {
-            match known.get(&name) {
+            match known.get(&(self.fold)(&name)) {
                 Some(index) => self.columns[*index].1.merge(evidence),
                 None => self.columns.push((name, evidence)),
             }
@@ -322,7 +330,7 @@ mod tests {
 
     fn types_of(values: &[&str]) -> DataType {
         let text: String = values.iter().map(|value| format!("x,{value}\n")).collect();
-        let mut inference = Inference::new(Dialect::default());
+        let mut inference = Inference::new(Dialect::default(), str::to_owned);
         let bytes = format!("id,value\n{text}");
         inference.observe(Sample { bytes: bytes.as_bytes(), whole: true }).unwrap();
         inference.finish().field(1).data_type().clone()
@@ -367,7 +375,7 @@ mod tests {
     fn samples_combine() {
         let dialect = Dialect::default();
         let observed = |text: &str| {
-            let mut inference = Inference::new(dialect.clone());
+            let mut inference = Inference::new(dialect.clone(), str::to_owned);
             inference.observe(Sample { bytes: text.as_bytes(), whole: false }).unwrap();
             inference
         };
@@ -409,13 +417,13 @@ mod tests {
             (b"a,b\n\xE9t\xE9,1\n", 2, 4),
         ];
         for (bytes, line, byte) in cases {
-            let error = Inference::new(Dialect::default())
+            let error = Inference::new(Dialect::default(), str::to_owned)
                 .observe(Sample { bytes, whole: false })
                 .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::SourceInvalid);
             assert_eq!(error.position(), Some(&Position { line, byte, column: None }));
         }
         let cut = Sample { bytes: b"a\n1\n\xC3", whole: false };
-        Inference::new(Dialect::default()).observe(cut).unwrap();
+        Inference::new(Dialect::default(), str::to_owned).observe(cut).unwrap();
     }
 }

@@ -90,8 +90,8 @@ pub async fn plan(
     let table = table::open(environment, feed)?;
     let pin = select::pin(feed, table.as_ref()).await?;
     let ledger = match &pin {
-        Some(pin) => pin.ledger().clone(),
-        None => Ledger::unadopted(&feed.ledger, ""),
+        Some(pin) => Arc::clone(pin.ledger()),
+        None => Arc::new(Ledger::unadopted(&feed.ledger, "")),
     };
     let mut objects = Vec::new();
     let mut tasks = Vec::new();
@@ -141,7 +141,7 @@ async fn look(feed: &Feed, ledger: &Ledger, candidate: Candidate) -> (PlannedObj
         reason,
         size_bytes,
     };
-    let object = match SourceObject::head(&candidate.announcement.location).await {
+    let object = match SourceObject::of(&candidate.announcement).await {
         Ok(object) => object,
         Err(error) if error.kind() == ErrorKind::SourceGone && !candidate.announcement.named => {
             return (planned(Action::Skip, "gone".to_owned(), 0), None);

@@ -12,7 +12,7 @@ use crate::csv::{DecodePlan, Dialect, Inference, Sample};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Layout, TableDefinition};
 
-/// Objects that are looked into to infer a table's columns.
+/// Objects whose rows are looked at to infer a table's columns.
 const SAMPLE_OBJECTS_MAX: usize = 16;
 
 /// What a sample of the objects says of a table that is not there yet.
@@ -25,32 +25,54 @@ pub(super) struct Inferred {
     pub tasks: Vec<Task>,
 }
 
-/// Infers a table from the first bytes of some of `tasks`.
+/// Infers a table from the first bytes of some of `tasks`: as many as it takes to see rows of
+/// [`SAMPLE_OBJECTS_MAX`] of them.
 pub(super) async fn infer(feed: &Feed, tasks: Vec<Task>) -> Inferred {
     let mut inferred = Inferred { definition: Ok(None), failed: vec![], tasks: vec![] };
-    let mut inference = Inference::new(feed.csv.dialect());
-    let sampled = tasks.len().clamp(1, SAMPLE_OBJECTS_MAX);
-    let share = usize::try_from(feed.sample_bytes_max).unwrap_or(usize::MAX) / sampled;
-    for (position, task) in tasks.into_iter().enumerate() {
-        if position >= SAMPLE_OBJECTS_MAX {
+    let mut inference = Inference::new(feed.csv.dialect(), folded_name);
+    let bytes_max = usize::try_from(feed.sample_bytes_max).unwrap_or(usize::MAX);
+    let share = bytes_max / tasks.len().clamp(1, SAMPLE_OBJECTS_MAX);
+    let mut with_rows = 0;
+    for task in tasks {
+        if with_rows == SAMPLE_OBJECTS_MAX {
             inferred.tasks.push(task);
             continue;
         }
-        let sample = sample(&task, share.max(1)).await;
-        let observed =
-            sample.and_then(|(bytes, whole)| inference.observe(Sample { bytes: &bytes, whole }));
-        match observed {
-            Ok(()) => inferred.tasks.push(task),
+        match observe(&mut inference, &task, share.max(1), bytes_max).await {
+            Ok(has_rows) => {
+                with_rows += usize::from(has_rows);
+                inferred.tasks.push(task);
+            }
             Err(error) => {
                 let error = error.with_object(&task.object.location.uri);
                 inferred.failed.push((task, error));
             }
         }
     }
-    if inference.rows() > 0 {
+    if with_rows > 0 {
         inferred.definition = define(feed, &inference.finish()).map(Some);
     }
     inferred
+}
+
+/// Takes the first `bytes` of an object into account, or, if no row ends there, `bytes_max`; says
+/// whether there was a row.
+async fn observe(
+    inference: &mut Inference,
+    task: &Task,
+    bytes: usize,
+    bytes_max: usize,
+) -> Result<bool> {
+    let rows_before = inference.rows();
+    for bytes in [bytes, bytes_max] {
+        let (bytes, whole) = sample(task, bytes).await?;
+        inference.observe(Sample { bytes: &bytes, whole })?;
+        if whole || inference.rows() > rows_before {
+            return Ok(inference.rows() > rows_before);
+        }
+    }
+    Err(Error::new(ErrorKind::SourceInvalid, format!("no row ends in its first {bytes_max} bytes"))
+        .with_advice("check its quotes and line ends, or raise sample_bytes_max"))
 }
 
 /// The first `bytes_max` bytes of an object, decompressed, and whether they are all.
@@ -83,12 +105,7 @@ fn define(feed: &Feed, inferred: &Schema) -> Result<TableDefinition> {
             None if !feed.csv.infer => DataType::Utf8,
             None => field.data_type().clone(),
         };
-        if !names.insert(name.to_lowercase()) {
-            return Err(configuration(format!("two columns would be called {name:?}")).with_advice(
-                "the table tells names apart neither by case nor by signs that it forbids: rename \
-                 one of them in the objects",
-            ));
-        }
+        names.insert(name.to_lowercase());
         fields.push(Field::new(name, data_type, true));
     }
     if let Some(unknown) = overrides.into_iter().next() {
@@ -133,6 +150,16 @@ pub(super) fn check_feed(feed: &Feed, layout: &Layout, table: &str) -> Result<()
             .with_object(table)
             .with_advice("take it out: a table keeps the types it was made with"));
         }
+    }
+    if let Some(name) = &feed.source_file_column
+        && let Ok(field) = layout.schema.field_with_name(name)
+        && *field.data_type() != DataType::Utf8
+    {
+        return Err(configuration(format!(
+            "the table's column {name:?} cannot hold a source's name"
+        ))
+        .with_object(table)
+        .with_advice("set source_file_column to another name, or to false"));
     }
     let partitions: Vec<&String> =
         layout.partition_columns.iter().map(|&i| layout.schema.field(i).name()).collect();
@@ -186,9 +213,9 @@ fn by_name(header: &[String], layout: &Layout, columns: &[usize]) -> Result<Vec<
     let exact: HashMap<&str, usize> =
         columns.iter().map(|&i| (layout.schema.field(i).name().as_str(), i)).collect();
     let folded: HashMap<String, usize> =
-        exact.iter().map(|(name, &i)| (legal_name(name).to_lowercase(), i)).collect();
+        exact.iter().map(|(name, &i)| (folded_name(name), i)).collect();
     let column_of = |name: &String| {
-        let folded = || folded.get(&legal_name(name).to_lowercase());
+        let folded = || folded.get(&folded_name(name));
         exact.get(name.as_str()).or_else(folded).copied()
     };
     let found: Vec<Option<usize>> = header.iter().map(column_of).collect();
@@ -208,9 +235,14 @@ fn by_name(header: &[String], layout: &Layout, columns: &[usize]) -> Result<Vec<
 }
 
 /// A column's name without the characters that Delta and Parquet forbid in one.
-pub(super) fn legal_name(name: &str) -> String {
+fn legal_name(name: &str) -> String {
     const FORBIDDEN: [char; 11] = [' ', ',', ';', '{', '}', '(', ')', '\n', '\r', '\t', '='];
     name.trim().replace(FORBIDDEN, "_")
+}
+
+/// The form in which a table tells names apart: neither by case, nor by what it forbids.
+fn folded_name(name: &str) -> String {
+    legal_name(name).to_lowercase()
 }
 
 fn configuration(message: String) -> Error {

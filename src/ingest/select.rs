@@ -1,6 +1,7 @@
 //! Which objects are to be taken, seen from one pin.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 
@@ -53,19 +54,24 @@ impl Run<'_> {
         candidates: Vec<Candidate>,
     ) -> Result<Selection> {
         let ledger = match &pin {
-            Some(pin) => pin.ledger().clone(),
-            None => Ledger::unadopted(&self.feed.ledger, ""),
+            Some(pin) => Arc::clone(pin.ledger()),
+            None => Arc::new(Ledger::unadopted(&self.feed.ledger, "")),
         };
         let mut selection =
             Selection { pin, tasks: Vec::new(), aliases: Vec::new(), again: Vec::new() };
+        // Of equal names one is entered at a time: what the others are depends on it.
         let mut names = HashSet::new();
         let mut looked = stream::iter(candidates)
             .map(async |candidate| {
-                let head = SourceObject::head(&candidate.announcement.location).await;
+                let head = SourceObject::of(&candidate.announcement).await;
                 (candidate, head)
             })
             .buffered(HEADS_IN_FLIGHT_MAX);
         while let Some((mut candidate, head)) = looked.next().await {
+            if names.contains(&candidate.key()) {
+                selection.again.push(candidate);
+                continue;
+            }
             let judged = match head {
                 Ok(object) => {
                     judge(self.feed, &ledger, &candidate, &object).await.map(|v| (object, v))
@@ -73,14 +79,15 @@ impl Run<'_> {
                 Err(error) => Err(error),
             };
             match judged {
-                Ok(_) if !names.insert(candidate.key()) => selection.again.push(candidate),
                 Ok((object, Verdict::Take { entries_before })) => {
+                    names.insert(candidate.key());
                     selection.tasks.push(Task::new(candidate, object, entries_before));
                 }
                 Ok((_, Verdict::Duplicate(taken))) => {
                     self.finish(candidate.duplicate("taken", &taken));
                 }
                 Ok((object, Verdict::Touched(taken))) => {
+                    names.insert(candidate.key());
                     self.finish(candidate.duplicate("same content", &taken));
                     selection.aliases.push(alias(&ledger, &candidate, &object, &taken));
                 }
@@ -176,8 +183,10 @@ pub(super) async fn judge(
     let latest = match ledger.standing(key, &object.identity) {
         Standing::New => return Ok(take),
         Standing::Taken(entry) => return Ok(Verdict::Duplicate(entry.clone())),
-        // Nothing of it is in the table, so nothing can be in it twice.
-        Standing::Other(latest) if latest.rows == 0 => return Ok(take),
+        // Nothing of any version is in the table, so nothing can be in it twice.
+        Standing::Other(_) if ledger.entries_of(key).all(|entry| entry.rows == 0) => {
+            return Ok(take);
+        }
         Standing::Other(latest) => latest,
     };
     if ledger.entries_of(key).any(|entry| entry.size_bytes == object.size_bytes) {

@@ -9,11 +9,15 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
 use chrono::DateTime;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::table::{Layout, Value};
+use crate::table::{Layout, Value, decimal_text};
 
 /// The folder that Hive, Spark and their readers know for rows without a value.
+/// A longer `column=value` is shortened: file systems limit a folder's name to 255 bytes. Readers that
+/// take values from names (Polars) then read what is left, so nothing is cut without need.
+const NAME_BYTES_MAX: usize = 230;
 const NO_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// The identity of a partition: equal exactly when the values are. Empty without partitioning.
@@ -163,15 +167,27 @@ pub(super) fn value_at(column: &dyn Array, row: usize) -> Option<Value> {
 pub(super) fn folder(layout: &Layout, values: &[Option<Value>]) -> String {
     let mut folder = String::new();
     for (&column, value) in layout.partition_columns.iter().zip(values) {
-        escape_into(&mut folder, layout.schema.field(column).name());
-        folder.push('=');
+        let mut name = String::new();
+        escape_into(&mut name, layout.schema.field(column).name());
+        name.push('=');
         match value.as_ref().map(value_text) {
-            Some(text) if !text.is_empty() => escape_into(&mut folder, &text),
-            _ => folder.push_str(NO_VALUE),
+            Some(text) if !text.is_empty() => escape_into(&mut name, &text),
+            _ => name.push_str(NO_VALUE),
         }
+        folder.push_str(&shortened(name));
         folder.push('/');
     }
     folder
+}
+
+/// A name that file systems take. What is cut off is told apart by its hash.
+fn shortened(mut name: String) -> String {
+    if name.len() > NAME_BYTES_MAX {
+        let hash = xxh3_64(name.as_bytes());
+        name.truncate(name.floor_char_boundary(NAME_BYTES_MAX));
+        name.push_str(&format!("~{hash:016x}"));
+    }
+    name
 }
 
 /// A value as Spark writes it in a folder's name, before escaping.
@@ -180,7 +196,7 @@ fn value_text(value: &Value) -> String {
         Value::Boolean(value) => value.to_string(),
         Value::Integer(value) => value.to_string(),
         Value::Float(value) => value.to_string(),
-        Value::Decimal(unscaled, scale) => decimal_text(*unscaled, usize::from(*scale)),
+        Value::Decimal(unscaled, scale) => decimal_text(*unscaled, *scale),
         Value::Date(days) => {
             moment_text(i64::from(*days) * 86_400_000_000, "%Y-%m-%d").unwrap_or(days.to_string())
         }
@@ -193,14 +209,6 @@ fn value_text(value: &Value) -> String {
 
 fn moment_text(micros: i64, format: &str) -> Option<String> {
     Some(DateTime::from_timestamp_micros(micros)?.format(format).to_string())
-}
-
-fn decimal_text(unscaled: i128, scale: usize) -> String {
-    let sign = if unscaled < 0 { "-" } else { "" };
-    let digits = format!("{:0>width$}", unscaled.unsigned_abs(), width = scale + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - scale);
-    let point = if scale == 0 { "" } else { "." };
-    format!("{sign}{whole}{point}{fraction}")
 }
 
 /// Percent-encodes what Hive and Spark do: what a file system or a reader of folders would trip on.
@@ -222,6 +230,14 @@ fn escape_into(folder: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_values_make_short_names_that_differ() {
+        let names = ["é".repeat(500), "é".repeat(501)].map(shortened);
+        assert!(names.iter().all(|name| name.len() <= 255), "{names:?}");
+        assert_ne!(names[0], names[1]);
+        assert_eq!(shortened("short".to_owned()), "short");
+    }
 
     #[test]
     fn folder_names_are_those_of_hive() {

@@ -19,6 +19,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{MemoryBudget, Reservation};
 use crate::table::{ColumnStatistics, DataFile, Layout, Value};
 
+/// Data files of one append: what is known of each is held until the commit.
+const DATA_FILES_MAX: usize = 10_000;
+
 /// Turns batches into the data files of one append, a file at a time or one for each partition.
 ///
 /// After an error there is nothing left of this writer's in the store, as far as the store lets us
@@ -40,6 +43,7 @@ pub struct TableWriter {
     /// Files whose last part is being sent. Their memory is that of the parts in flight.
     finishing: JoinSet<Result<DataFile>>,
     finished: Vec<DataFile>,
+    files_begun: usize,
     /// Counts writes, to tell which partition was idle for longest.
     writes: u64,
     has_failed: bool,
@@ -90,6 +94,7 @@ impl TableWriter {
             open: BTreeMap::new(),
             finishing: JoinSet::new(),
             finished: Vec::new(),
+            files_begun: 0,
             writes: 0,
             has_failed: false,
             _reservation: reservation,
@@ -160,7 +165,8 @@ impl TableWriter {
         while rows.num_rows() > 0 {
             self.make_room(&key).await?;
             if !self.open.contains_key(&key) {
-                self.open.insert(key.clone(), self.open_partition(&values)?);
+                let opened = self.open_partition(&values)?;
+                self.open.insert(key.clone(), opened);
             }
             let Some(partition) = self.open.get_mut(&key) else {
                 continue;
@@ -178,7 +184,15 @@ impl TableWriter {
         Ok(())
     }
 
-    fn open_partition(&self, values: &[Option<Value>]) -> Result<OpenPartition> {
+    fn open_partition(&mut self, values: &[Option<Value>]) -> Result<OpenPartition> {
+        self.files_begun += 1;
+        if self.files_begun > DATA_FILES_MAX {
+            return Err(Error::new(
+                ErrorKind::OverBudget,
+                format!("its rows would make more than {DATA_FILES_MAX} data files"),
+            )
+            .with_advice("partition by columns with fewer values, or sort the rows by them"));
+        }
         let folder = partition::folder(&self.layout, values);
         let path = format!("{folder}part-{}.zstd.parquet", self.entropy.uuid());
         let file = OpenFile::new(

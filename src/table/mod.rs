@@ -202,6 +202,16 @@ pub enum Value {
     String(String),
 }
 
+/// A decimal in digits, all of them.
+pub(crate) fn decimal_text(unscaled: i128, scale: u8) -> String {
+    let scale = usize::from(scale);
+    let sign = if unscaled < 0 { "-" } else { "" };
+    let digits = format!("{:0>width$}", unscaled.unsigned_abs(), width = scale + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    let point = if scale == 0 { "" } else { "." };
+    format!("{sign}{whole}{point}{fraction}")
+}
+
 /// The intent to commit: files, and the ledger's entries for the objects whose rows they hold.
 #[derive(Debug, Clone)]
 pub struct Append {

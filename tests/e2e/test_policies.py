@@ -287,3 +287,97 @@ def test_a_lost_ledger_is_not_taken_for_empty(inbox, table):
     said = run.stdout + run.stderr
     assert "ledger rebuild" in said and "reset" in said, str(run)
     assert lake.listing(table) == before
+
+
+# --- what a review found ---------------------------------------------------------------------
+
+
+def test_content_is_known_again_after_a_version_without_rows(inbox, table):
+    arguments = ["--on-changed", "append"]
+    source = inbox / "source.csv"
+    for content, status in [
+        (numbers(1, 2), lake.COMMITTED),
+        ("number\n", lake.COMMITTED),
+        (numbers(1, 2), lake.DUPLICATE),
+    ]:
+        source.unlink(missing_ok=True)
+        write(source, content)
+        run = lake.ingest_all(source, table=table, arguments=arguments)
+        assert run.statuses() == {"source.csv": status}
+    assert lake.column(table, "number") == [1, 2]
+
+
+def test_objects_without_rows_do_not_hide_the_others(inbox, table):
+    for i in range(20):
+        write(inbox / f"a{i:02}.csv", "number\n")
+    write(inbox / "z.csv", numbers(1))
+    run = lake.ingest_all(inbox, table=table)
+    assert run.statuses()["z.csv"] == lake.COMMITTED
+    assert lake.column(table, "number") == [1]
+
+
+def test_many_objects_of_one_name(inbox, table):
+    for i in range(30):
+        write(inbox / f"day={i:02}" / "data.csv", numbers(i))
+    arguments = ["--source-key", "name", "--on-changed", "append"]
+    run = lake.ingest_all(inbox, table=table, arguments=arguments)
+    assert [receipt["status"] for receipt in run.receipts] == [lake.COMMITTED] * 30
+    assert lake.column(table, "number") == list(range(30))
+
+
+def test_headers_that_differ_in_case_are_one_column(inbox, table):
+    write(inbox / "a.csv", "id,Net Amount\n1,2\n")
+    write(inbox / "b.csv", "ID,net_amount\n2,2.5\n")
+    lake.ingest_all(inbox, table=table)
+    assert lake.column(table, "id") == [1, 2]
+    assert lake.column(table, "Net_Amount") == [2, 2.5]
+
+
+def test_a_long_partition_value(inbox, table):
+    long = "é" * 300
+    write(inbox / "a.csv", f"id,part\n1,{long}\n2,x\n3,{long}y\n")
+    lake.ingest_all(inbox, table=table, arguments=["--partition-by", "part"])
+    # Polars takes the value from the folder's name, which no file system would hold.
+    for read in (lake.read_with_deltalake, lake.read_with_duckdb):
+        rows = {row["id"]: row["part"] for row in read(table)}
+        assert rows == {1: long, 2: "x", 3: long + "y"}
+
+
+def test_a_name_that_is_no_utf8_stops_nothing(inbox, table):
+    with open(os.fsencode(inbox) + b"/caf\xe9.csv", "wb") as file:
+        file.write(b"number\n1\n")
+    write(inbox / "good.csv", numbers(2))
+    run = lake.ingest(inbox, table=table)
+    assert run.exit_code == 1, str(run)
+    assert sorted(run.statuses().values()) == [lake.COMMITTED, lake.FAILED]
+    assert lake.column(table, "number") == [2]
+
+
+@pytest.mark.parametrize("place", ["nowhere/", "nowhere/*.csv", "nowhere"])
+def test_a_folder_that_is_not_there(inbox, table, place):
+    run = lake.ingest(inbox / place if not place.endswith("/") else f"{inbox}/{place}", table=table)
+    assert run.exit_code == 1, str(run)
+    assert [receipt["error"]["kind"] for receipt in run.receipts] == ["source_gone"]
+
+
+def test_decimals_are_found_by_their_statistics(inbox, table):
+    values = ["12345678901234.5678", "99999999999999.9999", "-0.0001"]
+    for i, value in enumerate(values):
+        write(inbox / f"{i}.csv", f"amount\n{value}\n")
+        lake.ingest_all(
+            inbox / f"{i}.csv", table=table, arguments=["--column", "amount=decimal(18,4)"]
+        )
+    for value in values:
+        query = f"SELECT count(*) FROM delta_scan('{table}') WHERE amount = '{value}'::DECIMAL(18,4)"
+        assert lake.connect().execute(query).fetchone() == (1,), value
+    logs = "".join(path.read_text() for path in (table / "_delta_log").glob("*.json"))
+    assert all(value in logs for value in values)
+
+
+def test_a_partition_column_that_may_not_be_null(inbox, table):
+    fields = [pyarrow.field("id", pyarrow.int64()), pyarrow.field("day", pyarrow.string(), False)]
+    empty = pyarrow.schema(fields).empty_table()
+    deltalake.write_deltalake(table, empty, partition_by=["day"])
+    write(inbox / "a.csv", "id,day\n1,monday\n")
+    lake.ingest_all(inbox, table=table)
+    assert lake.column(table, "day") == ["monday"]

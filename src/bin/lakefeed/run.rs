@@ -24,10 +24,10 @@ use crate::args::{Arguments, Command, LedgerCommand, LedgerTarget, Resources};
 use crate::report::{self, Reporter, Style};
 
 /// Threads that run tasks; reading and writing files have threads of their own.
-const WORKER_THREADS: usize = 2;
+const WORKER_THREADS: usize = 1;
 /// Threads that wait for files: reading ahead, uploading, and the table's log. Each keeps what it
 /// has freed for its own later use, so more of them cost memory.
-const BLOCKING_THREADS_MAX: usize = 4;
+const BLOCKING_THREADS_MAX: usize = 3;
 
 /// Runs one command.
 pub fn run(command: Command) -> Result<ExitCode> {
@@ -101,16 +101,34 @@ fn requested(event: &Path, settings: &Settings) -> Result<Vec<Feed>> {
 async fn ingest_feeds(environment: &Environment, feeds: &[Feed], json: bool) -> Result<ExitCode> {
     let style = if json { Style::Json } else { Style::Human };
     let reporter = Reporter::new(io::stdout(), style);
-    let mut receipts = Vec::new();
+    let mut outcome = Ok(0);
     for feed in feeds {
-        let found = source::discover(&environment.stores, &feed.source).await?;
-        if found.is_empty() {
-            tracing::warn!(sources = ?feed.source, "no CSV objects are there");
+        match ingest_feed(environment, feed, &reporter).await {
+            Ok(code) => outcome = outcome.map(|worst: u8| worst.max(code)),
+            Err(error) if feeds.len() == 1 => outcome = Err(error),
+            // One feed never holds back the others.
+            Err(error) => {
+                tracing::error!(feed = feed.name, "{error}");
+                outcome = outcome.map(|worst| worst.max(1));
+            }
         }
-        receipts.extend(ingest::ingest(environment, feed, found, &reporter).await?);
     }
+    let outcome = outcome?;
     reporter.finish(environment.clock.monotonic()).map_err(cannot_write)?;
-    Ok(ExitCode::from(exit_code(&receipts)))
+    Ok(ExitCode::from(outcome))
+}
+
+async fn ingest_feed(
+    environment: &Environment,
+    feed: &Feed,
+    reporter: &Reporter<io::Stdout>,
+) -> Result<u8> {
+    let found = source::discover(&environment.stores, &feed.source).await?;
+    if found.is_empty() {
+        tracing::warn!(sources = ?feed.source, "no CSV objects are there");
+    }
+    let receipts = ingest::ingest(environment, feed, found, reporter).await?;
+    Ok(exit_code(&receipts))
 }
 
 async fn plan(environment: &Environment, feed: &Feed, json: bool) -> Result<ExitCode> {

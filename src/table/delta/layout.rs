@@ -27,16 +27,28 @@ pub(super) struct Target {
 impl Target {
     /// The write context of files with these partition values.
     pub fn bind(&self, values: &[Option<Value>]) -> KernelResult<BoundWriteContext> {
+        self.bind_with(|position, column| scalar(values[position].as_ref(), column))
+    }
+
+    /// A write context for what does not depend on the partition values.
+    fn bind_any(&self) -> KernelResult<BoundWriteContext> {
+        self.bind_with(|_, column| Ok(some_scalar(column)))
+    }
+
+    fn bind_with(
+        &self,
+        value: impl Fn(usize, &KernelType) -> KernelResult<Scalar>,
+    ) -> KernelResult<BoundWriteContext> {
         let builder = self.state.write_context_builder();
         if self.partition_by.is_empty() {
             return builder.build();
         }
-        let scalars = self.partition_by.iter().zip(values).map(|(name, value)| {
+        let scalars = self.partition_by.iter().enumerate().map(|(position, name)| {
             let field = self
                 .schema
                 .field(name)
                 .ok_or_else(|| KernelError::generic(format!("no partition column {name:?}")))?;
-            Ok((name.clone(), scalar(value.as_ref(), field.data_type())?))
+            Ok((name.clone(), value(position, field.data_type())?))
         });
         builder.with_partition_values(scalars.collect::<KernelResult<_>>()?).build()
     }
@@ -53,7 +65,7 @@ pub(super) fn kernel_schema(schema: &SchemaRef) -> KernelResult<KernelSchemaRef>
 /// Columns that no CSV can feed (structs, lists, maps) are left out of the files where they may be
 /// null; every reader takes an absent column for null.
 pub(super) fn of(target: &Target) -> KernelResult<Layout> {
-    let context = target.bind(&vec![None; target.partition_by.len()])?;
+    let context = target.bind_any()?;
     let physical: Schema = context.physical_data_schema().as_ref().try_into_arrow()?;
     let bounded: Vec<&[String]> = target.state.stats_columns().iter().map(|c| c.path()).collect();
     let (mut fields, mut file_fields, mut bounded_columns) = (Vec::new(), Vec::new(), Vec::new());
@@ -86,6 +98,25 @@ pub(super) fn of(target: &Target) -> KernelResult<Layout> {
         file_schema: Arc::new(Schema::new(file_fields)),
         bounded_columns,
     })
+}
+
+/// Some value of a column's type: a column that may not be null does not take null for one.
+fn some_scalar(column: &KernelType) -> Scalar {
+    use PrimitiveType as T;
+    match column {
+        KernelType::Primitive(T::Boolean) => Scalar::Boolean(false),
+        KernelType::Primitive(T::Byte) => Scalar::Byte(0),
+        KernelType::Primitive(T::Short) => Scalar::Short(0),
+        KernelType::Primitive(T::Integer) => Scalar::Integer(0),
+        KernelType::Primitive(T::Long) => Scalar::Long(0),
+        KernelType::Primitive(T::Float) => Scalar::Float(0.0),
+        KernelType::Primitive(T::Double) => Scalar::Double(0.0),
+        KernelType::Primitive(T::Date) => Scalar::Date(0),
+        KernelType::Primitive(T::Timestamp) => Scalar::Timestamp(0),
+        KernelType::Primitive(T::TimestampNtz) => Scalar::TimestampNtz(0),
+        KernelType::Primitive(T::String) => Scalar::String("0".to_owned()),
+        other => Scalar::Null(other.clone()),
+    }
 }
 
 fn scalar(value: Option<&Value>, column: &KernelType) -> KernelResult<Scalar> {

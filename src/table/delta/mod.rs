@@ -140,6 +140,22 @@ impl DeltaTable {
         }
     }
 
+    async fn newest_version(&self) -> Result<Option<u64>> {
+        Ok(self.load_kernel().await?.map(|kernel| kernel.version()))
+    }
+
+    /// The kernel's newest snapshot; nothing where there is no table.
+    async fn load_kernel(&self) -> Result<Option<SnapshotRef>> {
+        let loaded = self.blocking(|engine, url| KernelSnapshot::builder_for(url).build(engine));
+        match loaded.await {
+            Ok(kernel) => Ok(Some(kernel)),
+            Err(error) if error.kind() == ErrorKind::TableInvalid && !self.has_log().await? => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     async fn describe(&self, kernel: SnapshotRef, ledger: &str) -> Result<Snapshot> {
         let uri = self.uri.clone();
         let application = application(ledger);
@@ -201,13 +217,9 @@ impl Table for DeltaTable {
     }
 
     async fn load(&self, ledger: &str) -> Result<Option<Snapshot>> {
-        let loaded = self.blocking(|engine, url| KernelSnapshot::builder_for(url).build(engine));
-        match loaded.await {
-            Ok(kernel) => self.describe(kernel, ledger).await.map(Some),
-            Err(error) if error.kind() == ErrorKind::TableInvalid && !self.has_log().await? => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
+        match self.load_kernel().await? {
+            Some(kernel) => self.describe(kernel, ledger).await.map(Some),
+            None => Ok(None),
         }
     }
 
@@ -241,6 +253,11 @@ impl Table for DeltaTable {
     ) -> Result<CommitOutcome> {
         let kernel = self.kernel_snapshot(base)?;
         let slot = self.slot(kernel.version() + 1);
+        if !slot.follows().await? && self.newest_version().await? != Some(kernel.version()) {
+            // The table has gone on without us, or has been replaced: a commit here would be lost,
+            // or leave a gap. Nothing was offered.
+            return Ok(CommitOutcome::Conflict);
+        }
         let (append, application) = (append.clone(), application(ledger));
         let layout = Arc::clone(&base.layout);
         let commit = self

@@ -41,28 +41,37 @@ impl Slot<'_> {
     /// offered again.
     ///
     /// # Errors
-    /// Only when the store refused, so that nothing happened.
+    /// Only when the store refused and the slot is seen to be empty, so that nothing happened.
     pub async fn fill(&self, commit: &Bytes) -> Result<CommitOutcome> {
         let path = self.path();
+        // Whether an earlier offer may still arrive.
+        let mut in_doubt = false;
         for attempt in 0..FILL_ATTEMPTS_MAX {
             if attempt > 0 {
                 let ceiling = FILL_WAIT_MIN * 2_u32.pow(attempt);
                 self.clock.sleep(self.entropy.jitter(ceiling)).await;
             }
-            match self.store.put_opts(&path, commit.clone().into(), PutMode::Create.into()).await {
+            let cause = match self
+                .store
+                .put_opts(&path, commit.clone().into(), PutMode::Create.into())
+                .await
+            {
                 Ok(_) => return Ok(self.confirm().await),
-                Err(cause) if refused(&cause) => return Err(storage_error(path.as_ref(), cause)),
-                // Somebody was first, or our own earlier try was, or the answer was lost.
-                Err(cause) => {
-                    tracing::debug!(version = self.version, %cause, "looking who has the slot");
-                }
-            }
+                Err(cause) => cause,
+            };
+            // Somebody was first, or our own earlier offer was, or the answer was lost, or the store
+            // refused: a disk may do that after it has linked the file.
+            tracing::debug!(version = self.version, %cause, "looking who has the slot");
             match self.look(commit).await {
                 Ok(Holds::Ours) => return Ok(self.confirm().await),
                 Ok(Holds::Theirs) => return Ok(CommitOutcome::Conflict),
+                Ok(Holds::Nothing) if refused(&cause) && !in_doubt => {
+                    return Err(storage_error(path.as_ref(), cause));
+                }
                 Ok(Holds::Nothing) => {}
                 Err(error) => tracing::debug!(version = self.version, %error, "cannot look"),
             }
+            in_doubt = true;
         }
         Ok(CommitOutcome::Unknown)
     }
@@ -86,12 +95,23 @@ impl Slot<'_> {
     /// been cleaned up behind us, and what we wrote may lie below the oldest version that anyone
     /// reads: only the table itself can say.
     async fn confirm(&self) -> CommitOutcome {
-        let Some(previous) = self.version.checked_sub(1) else {
-            return CommitOutcome::Committed(self.version);
-        };
-        match self.store.head(&self.path_of(previous)).await {
-            Ok(_) => CommitOutcome::Committed(self.version),
-            Err(_) => CommitOutcome::Unknown,
+        match self.follows().await {
+            Ok(true) => CommitOutcome::Committed(self.version),
+            Ok(false) | Err(_) => CommitOutcome::Unknown,
+        }
+    }
+
+    /// Whether the version before this one is still in the log.
+    ///
+    /// # Errors
+    /// Those of the store: it did not say.
+    pub async fn follows(&self) -> Result<bool> {
+        let Some(previous) = self.version.checked_sub(1) else { return Ok(true) };
+        let path = self.path_of(previous);
+        match self.store.head(&path).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(cause) => Err(storage_error(path.as_ref(), cause)),
         }
     }
 

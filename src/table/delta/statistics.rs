@@ -5,7 +5,7 @@ use serde_json::{Map, Number, Value as Json, json};
 
 use arrow::datatypes::{DataType, TimeUnit};
 
-use crate::table::{DataFile, Layout, Value};
+use crate::table::{DataFile, Layout, Value, decimal_text};
 
 /// Readers take timestamps in statistics for whole milliseconds.
 const MICROS_PER_MILLI: i64 = 1_000;
@@ -48,21 +48,13 @@ fn render(value: &Value, column: &DataType, bound: Bound) -> Option<Json> {
         Value::Boolean(_) => None,
         Value::Integer(value) => Some(json!(value)),
         Value::Float(value) => Number::from_f64(*value).map(Json::Number),
-        Value::Decimal(unscaled, scale) => serde_json::from_str(&decimal(*unscaled, *scale)).ok(),
+        // As text: a JSON number would be rounded to 53 bits on its way through the kernel, which
+        // writes it as a number all the same.
+        Value::Decimal(unscaled, scale) => Some(json!(decimal_text(*unscaled, *scale))),
         Value::Date(days) => Some(json!(date(*days)?)),
         Value::Timestamp(micros) => Some(json!(timestamp(*micros, column, bound)?)),
         Value::String(value) => Some(json!(value)),
     }
-}
-
-fn decimal(unscaled: i128, scale: u8) -> String {
-    let digits = unscaled.unsigned_abs().to_string();
-    let scale = usize::from(scale);
-    let digits = format!("{digits:0>width$}", width = scale + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - scale);
-    let sign = if unscaled < 0 { "-" } else { "" };
-    let point = if scale == 0 { "" } else { "." };
-    format!("{sign}{whole}{point}{fraction}")
 }
 
 fn date(days: i32) -> Option<String> {
@@ -93,10 +85,10 @@ mod tests {
 
     #[test]
     fn decimals_are_written_to_the_last_digit() {
-        assert_eq!(decimal(12_345, 2), "123.45");
-        assert_eq!(decimal(-5, 3), "-0.005");
-        assert_eq!(decimal(7, 0), "7");
-        assert_eq!(decimal(i128::from(i64::MAX) * 10, 1), "9223372036854775807.0");
+        assert_eq!(decimal_text(12_345, 2), "123.45");
+        assert_eq!(decimal_text(-5, 3), "-0.005");
+        assert_eq!(decimal_text(7, 0), "7");
+        assert_eq!(decimal_text(i128::from(i64::MAX) * 10, 1), "9223372036854775807.0");
     }
 
     #[test]
