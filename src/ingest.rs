@@ -41,9 +41,9 @@ mod task;
 pub use plan::{Action, IngestPlan, PlannedColumn, PlannedObject, plan};
 
 use budget::Limits;
-use rows::{Facts, Rows, Staged};
+use rows::{Rows, Staged};
 use select::Selection;
-use task::{Candidate, Task};
+use task::{Candidate, Facts, Task};
 
 /// Rounds in a row that end with no receipt, all being lost races, before the rest is handed back.
 const FRUITLESS_ROUNDS_MAX: u32 = 20;

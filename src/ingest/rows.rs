@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 
 use super::budget::{CHUNK_BYTES, Limits};
-use super::task::Task;
+use super::task::{Facts, Task};
 use super::{Run, schema};
 use crate::commit::Pin;
 use crate::csv::{Decoded, Decoder, Dialect, Reject, Sample};
@@ -33,16 +33,6 @@ pub(super) struct Rows<'a> {
     at_end: bool,
     decoder: Option<Decoder>,
     rows: u64,
-}
-
-/// What is known of an object once it has been read.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Facts {
-    pub rows: u64,
-    pub rows_rejected: u64,
-    pub bytes_read: u64,
-    /// The hash of its bytes, as the ledger writes it.
-    pub content: String,
 }
 
 /// An object that was to be decoded wholly.

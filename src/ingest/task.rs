@@ -12,7 +12,6 @@ use crate::receipt::{ErrorReport, Receipt, Status};
 use crate::source::{Announcement, SourceObject};
 
 use super::Share;
-use super::rows::Facts;
 
 /// How often an object may change while it is read before it is failed.
 const CHANGES_MAX: u32 = 3;
@@ -85,6 +84,16 @@ impl Candidate {
             error: None,
         }
     }
+}
+
+/// What is known of an object once it has been read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    pub rows: u64,
+    pub rows_rejected: u64,
+    pub bytes_read: u64,
+    /// The hash of its bytes, as the ledger writes it.
+    pub content: String,
 }
 
 /// One version of an object that is to be taken.
