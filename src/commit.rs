@@ -42,6 +42,10 @@ const BACKOFF_MIN: Duration = Duration::from_millis(20);
 /// The ceiling of every wait.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
+/// Commits that only make the table ready, and are not counted as attempts to append: its creation,
+/// its adoption, and both again after somebody replaced it.
+const PREPARATIONS_MAX: u32 = 4;
+
 /// How often a table is loaded whose ledger seems to be missing.
 const LOADS_MAX: u32 = 3;
 
@@ -284,7 +288,7 @@ async fn race(
     attempts_max: u32,
     unsettled: &mut Option<u64>,
 ) -> Result<Outcome> {
-    let mut attempts = 0;
+    let (mut attempts, mut preparations) = (0, 0);
     while attempts < attempts_max {
         attempts += 1;
         match plan.judge(&pin) {
@@ -309,7 +313,11 @@ async fn race(
                 return Ok(Outcome::Committed { version, attempts });
             }
             // The table is ready now; that was no attempt of ours to append.
-            (CommitOutcome::Committed(_), Step::Prepare) => attempts -= 1,
+            (CommitOutcome::Committed(_), Step::Prepare) if preparations < PREPARATIONS_MAX => {
+                preparations += 1;
+                attempts -= 1;
+            }
+            (CommitOutcome::Committed(_), Step::Prepare) => {}
             (CommitOutcome::Conflict, _) => back_off(environment, attempts).await,
             (CommitOutcome::Unknown, _) => *unsettled = Some(slot),
         }

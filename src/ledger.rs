@@ -27,8 +27,6 @@ use crate::source::SourceObject;
 use crate::store::storage_error;
 use crate::table::{Pointer, Table};
 
-pub mod repair;
-
 /// The first field of every tail's header.
 const FORMAT: &str = "lakefeed-ledger/1";
 /// A pointer is a sequence number and this many random bits.

@@ -41,6 +41,7 @@ pub mod ledger;
 pub mod memory;
 pub mod parquet;
 pub mod receipt;
+pub mod repair;
 pub mod source;
 pub mod store;
 pub mod table;

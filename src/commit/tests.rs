@@ -14,8 +14,9 @@ use super::*;
 use crate::clock::{Entropy, SystemClock};
 use crate::config::Feed;
 use crate::fault::{Call, Fault, Faults, FaultyStore, Operation, Treatment};
-use crate::ledger::{EntryState, repair};
+use crate::ledger::EntryState;
 use crate::memory::MemoryBudget;
+use crate::repair;
 use crate::store::Stores;
 use crate::table::{ColumnStatistics, Value};
 

@@ -16,9 +16,9 @@ use lakefeed::fault::{
     Call, Fault, FaultRates, Faults, FaultyStore, Operation, SeededFaults, Treatment, Written,
 };
 use lakefeed::ingest::ingest_into;
-use lakefeed::ledger::repair;
 use lakefeed::memory::MemoryBudget;
 use lakefeed::receipt::{Observer, Receipt};
+use lakefeed::repair;
 use lakefeed::source::Announcement;
 use lakefeed::store::Stores;
 use lakefeed::table::delta::DeltaTable;

@@ -10,10 +10,10 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lakefeed::error::{Error, ErrorKind, Result};
 use lakefeed::ingest::{Action, IngestPlan, PlannedColumn, PlannedObject};
-use lakefeed::ledger::repair::Repair;
 use lakefeed::ledger::{Entry, EntryState};
 use lakefeed::memory::display_bytes;
 use lakefeed::receipt::{Observer, Receipt, Status};
+use lakefeed::repair::Repair;
 
 /// How many objects a person is told of one by one; the others are counted.
 const LINES_MAX: u64 = 200;

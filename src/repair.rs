@@ -3,10 +3,10 @@
 //! Each repair is one commit on the pinned version. It starts a ledger behind a new fence, so that
 //! an ingest that is under way meanwhile starts again, and it never rebases over a winner.
 
-use super::{ANY_IDENTITY, Entry, EntryState, Ledger};
 use crate::commit;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
+use crate::ledger::{ANY_IDENTITY, Entry, EntryState, Ledger};
 use crate::table::{Snapshot, Table};
 
 /// What a repair did.
