@@ -343,7 +343,7 @@ pub fn rows(batches: &[RecordBatch]) -> Result<String> {
             let cell = |column: &ArrayFormatter<'_>| column.value(row).try_to_string();
             let cells: Vec<String> =
                 columns.iter().map(cell).collect::<Result<_, _>>().map_err(unprintable)?;
-            lines.push(cells.iter().map(|cell| cell.escape_debug().to_string()).collect());
+            lines.push(cells.iter().map(|cell| on_one_line(cell)).collect());
         }
     }
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
@@ -355,6 +355,18 @@ pub fn rows(batches: &[RecordBatch]) -> Result<String> {
         text.push('\n');
     }
     Ok(text)
+}
+
+/// A value without line ends or other control characters.
+fn on_one_line(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for character in value.chars() {
+        match character.is_control() {
+            true => text.extend(character.escape_default()),
+            false => text.push(character),
+        }
+    }
+    text
 }
 
 /// A ledger's entries, for a person.
