@@ -40,15 +40,15 @@ impl Limits {
                 ErrorKind::OverBudget,
                 format!(
                     "{} of memory are too few: {} for the process, {} to read ahead, {} to stage \
-                     small objects, {} to decode, and to write",
+                     small objects, {} to decode; {}",
                     display_bytes(budget.limit_bytes() + OVERHEAD_BYTES),
                     display_bytes(OVERHEAD_BYTES),
                     display_bytes(READ_BUFFER_BYTES_MAX),
                     display_bytes(feed.stage_bytes_max),
                     display_bytes(decode_bytes),
+                    cause.message(),
                 ),
             )
-            .with_cause(cause)
             .with_advice("give it more with --memory, or lower stage_bytes_max")
         };
         let reservation = budget.try_reserve("the decoder", before_writing).map_err(over_budget)?;

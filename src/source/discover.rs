@@ -107,7 +107,9 @@ async fn list(
     let mut found = Vec::new();
     if let Some(folder) = base.uri.strip_prefix("file://") {
         // The store ends a listing at the first name that it cannot take; a walk goes on.
-        walk(std::path::Path::new(folder), base, wanted, &mut found);
+        if is_local_directory(base) {
+            walk(std::path::Path::new(folder), base, wanted, &mut found);
+        }
         return Ok(found);
     }
     let mut listing = base.store.list(Some(&base.path));

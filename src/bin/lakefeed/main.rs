@@ -1,6 +1,6 @@
 //! `lakefeed`, the command line: words in, receipts out, and no logic of its own.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -42,6 +42,7 @@ fn log_to_stderr(verbose: u8) -> Result<()> {
     })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
         .log_internal_errors(false)
         .init();
