@@ -69,7 +69,11 @@ impl Slot<'_> {
                 }
                 Ok(Holds::Theirs) => return Ok(self.confirm(CommitOutcome::Conflict).await),
                 Ok(Holds::Nothing) if refused(&cause) && !in_doubt => {
-                    return Err(storage_error(path.as_ref(), cause));
+                    // Empty, or filled in spite of the refusal and cleaned away since.
+                    if self.is_in_sight().await {
+                        return Err(storage_error(path.as_ref(), cause));
+                    }
+                    return Ok(CommitOutcome::Unknown);
                 }
                 Ok(Holds::Nothing) => {}
                 Err(error) => tracing::debug!(version = self.version, %error, "cannot look"),
@@ -99,10 +103,15 @@ impl Slot<'_> {
     /// oldest version that anyone reads, and what we see may have taken the place of ours, or of
     /// the version before: only the table itself can say.
     async fn confirm(&self, seen: CommitOutcome) -> CommitOutcome {
-        match futures::join!(self.follows(), hint::summed_up_to(self.store, &self.log)) {
-            (Ok(true), Ok(upto)) if upto < Some(self.version) => seen,
-            _ => CommitOutcome::Unknown,
-        }
+        if self.is_in_sight().await { seen } else { CommitOutcome::Unknown }
+    }
+
+    /// Whether the log has surely not been cleaned up to here: the version before is there, and no
+    /// checkpoint covers this one.
+    async fn is_in_sight(&self) -> bool {
+        let (follows, upto) =
+            futures::join!(self.follows(), hint::summed_up_to(self.store, &self.log));
+        matches!((follows, upto), (Ok(true), Ok(upto)) if upto < Some(self.version))
     }
 
     /// Whether the version before this one is still in the log.
