@@ -227,14 +227,14 @@ mod tests {
     use super::*;
 
     fn stores() -> Stores {
-        Stores::new(PathBuf::from("/work/dir"))
+        Stores::new(PathBuf::from("/here/dir"))
     }
 
     #[test]
     fn plain_paths_become_absolute_addresses() {
         for (given, uri, path) in [
-            ("a.csv", "file:///work/dir/a.csv", "work/dir/a.csv"),
-            ("./x/../a b.csv", "file:///work/dir/a b.csv", "work/dir/a b.csv"),
+            ("a.csv", "file:///here/dir/a.csv", "here/dir/a.csv"),
+            ("./x/../a b.csv", "file:///here/dir/a b.csv", "here/dir/a b.csv"),
             ("/data//a.csv", "file:///data/a.csv", "data/a.csv"),
             ("file:///data/a.csv", "file:///data/a.csv", "data/a.csv"),
             ("/data/50%20 #1?.csv", "file:///data/50%20 #1?.csv", "data/50%20 #1?.csv"),
@@ -257,7 +257,7 @@ mod tests {
     fn a_directory_is_a_url_with_a_slash() {
         let location = stores().resolve("my lake/orders").unwrap();
         let url = directory_url(&location).unwrap();
-        assert_eq!(url.as_str(), "file:///work/dir/my%20lake/orders/");
+        assert_eq!(url.as_str(), "file:///here/dir/my%20lake/orders/");
     }
 
     #[derive(Debug, thiserror::Error)]
