@@ -78,7 +78,7 @@ pub async fn ingest_into(
     observer: &dyn Observer,
 ) -> Result<Vec<Receipt>> {
     let mut run = Run::new(environment, feed, table, observer);
-    let mut pending = run.candidates(announcements)?;
+    let mut pending = run.candidates(announcements);
     let mut fruitless_rounds = 0;
     while fruitless_rounds < FRUITLESS_ROUNDS_MAX {
         if pending.is_empty() {
@@ -132,7 +132,7 @@ impl<'a> Run<'a> {
     }
 
     /// Each announced object once.
-    fn candidates(&self, announcements: Vec<Announcement>) -> Result<Vec<Candidate>> {
+    fn candidates(&self, announcements: Vec<Announcement>) -> Vec<Candidate> {
         let mut seen = HashSet::new();
         let distinct: Vec<Announcement> = announcements
             .into_iter()
@@ -141,7 +141,7 @@ impl<'a> Run<'a> {
         let bytes = distinct.iter().filter_map(|announcement| announcement.size_hint).sum();
         self.observer.started(distinct.len(), bytes);
         let candidate = |announcement| Candidate::new(self.feed, self.table.uri(), announcement);
-        Ok(distinct.into_iter().map(candidate).collect())
+        distinct.into_iter().map(candidate).collect()
     }
 
     /// Takes every candidate as far as it goes on one pin; returns those to be planned again.
