@@ -29,14 +29,8 @@ pub struct CsvOptions {
 
 impl Default for CsvOptions {
     fn default() -> Self {
-        Self {
-            delimiter: b',',
-            quote: Some(b'"'),
-            escape: None,
-            header: true,
-            null_values: vec![String::new()],
-            infer: true,
-        }
+        let Dialect { delimiter, quote, escape, header, null_values } = Dialect::default();
+        Self { delimiter, quote, escape, header, null_values, infer: true }
     }
 }
 
