@@ -16,12 +16,14 @@ use crate::error::{Error, ErrorKind, Result};
 pub use column_type::ColumnType;
 pub use csv::CsvOptions;
 pub use memory::{MemoryOrigin, memory_limit};
+pub use s3::{AwsVariables, S3Access, S3Options};
 pub use values::parse_size;
 
 mod column_type;
 mod csv;
 mod file;
 mod memory;
+mod s3;
 mod values;
 
 /// The longest name of a ledger: it is a folder's name and part of a transaction's.
@@ -34,6 +36,8 @@ pub struct Settings {
     /// What the process may use in all, in bytes.
     #[serde(deserialize_with = "values::optional_size")]
     pub memory: Option<u64>,
+    /// How S3 is reached.
+    pub s3: S3Options,
     /// The routes from sources to tables.
     #[serde(rename = "feed")]
     pub feeds: Vec<Feed>,

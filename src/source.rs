@@ -16,11 +16,13 @@ use tokio_util::io::StreamReader;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::Location;
+use crate::store::{Location, Stores, misdirected};
 
 mod discover;
+mod pattern;
 
 pub use discover::discover;
+pub use pattern::Pattern;
 
 /// How much one request asks for.
 pub const READ_RANGE_BYTES: u64 = 2 << 20;
@@ -44,6 +46,22 @@ pub struct Announcement {
     pub size_hint: Option<u64>,
     /// Why it cannot be asked for, for an object whose name is no key.
     pub unaddressable: Option<String>,
+}
+
+impl Announcement {
+    /// What an event says: there is an object at `uri`, a canonical address.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] where its store cannot be opened.
+    pub(crate) fn by_event(
+        stores: &Stores,
+        uri: &str,
+        relative: &str,
+        size_hint: Option<u64>,
+    ) -> Result<Self> {
+        let (location, unaddressable) = stores.locate(uri)?;
+        Ok(Self { location, relative: relative.to_owned(), named: false, size_hint, unaddressable })
+    }
 }
 
 /// One version of one object.
@@ -106,11 +124,16 @@ impl SourceObject {
 fn identity(meta: &ObjectMeta) -> String {
     match &meta.e_tag {
         Some(tag) => {
-            let tag = tag.trim_start_matches("W/").trim_matches('"').replace("&quot;", "");
-            format!("etag:{tag}:{}", meta.size)
+            format!("etag:{}:{}", plain_tag(tag), meta.size)
         }
         None => format!("modified:{}:{}", meta.last_modified.timestamp_micros(), meta.size),
     }
+}
+
+/// An entity tag without what stores write around it: quotes, plain or escaped for XML, and the
+/// mark of a weak one.
+pub(crate) fn plain_tag(tag: &str) -> String {
+    tag.trim_start_matches("W/").replace("&quot;", "\"").trim_matches('"').to_owned()
 }
 
 /// Reads one version of an object: ranges pinned to its identity, decompressed.
@@ -337,6 +360,9 @@ fn split(size_bytes: u64) -> impl Iterator<Item = Range<u64>> + Send {
 }
 
 fn read_error(location: &Location, what: &str, cause: object_store::Error) -> Error {
+    if let Some(error) = misdirected(&location.uri, &cause) {
+        return error;
+    }
     let (kind, message, advice) = match &cause {
         object_store::Error::NotFound { .. } => {
             (ErrorKind::SourceGone, "there is no such object".to_owned(), "check the address")
@@ -360,7 +386,6 @@ mod tests {
     use object_store::PutPayload;
 
     use super::*;
-    use crate::store::Stores;
 
     fn stores(folder: &tempfile::TempDir) -> Stores {
         Stores::new(PathBuf::from(folder.path()))

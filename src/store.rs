@@ -12,7 +12,18 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use url::Url;
 
+use crate::config::S3Access;
 use crate::error::{Error, ErrorKind, Result};
+
+#[cfg(feature = "aws")]
+mod s3;
+#[cfg(feature = "aws")]
+mod s3_http;
+
+#[cfg(feature = "aws")]
+const KNOWN_ADDRESSES: &str = "use a path, a file:/// address or an s3:// address";
+#[cfg(not(feature = "aws"))]
+const KNOWN_ADDRESSES: &str = "use a path, or a file:/// address";
 
 /// An address, resolved.
 #[derive(Debug, Clone)]
@@ -34,6 +45,8 @@ pub struct Stores {
     working_directory: PathBuf,
     local: Arc<dyn ObjectStore>,
     memory: Arc<dyn ObjectStore>,
+    #[cfg(feature = "aws")]
+    s3: s3::Buckets,
     overlays: Mutex<Vec<(String, Arc<dyn ObjectStore>)>>,
 }
 
@@ -45,7 +58,21 @@ impl Stores {
             // What a commit names must survive a power cut: every write is flushed to the disk.
             local: Arc::new(LocalFileSystem::new().with_fsync(true)),
             memory: Arc::new(InMemory::new()),
+            #[cfg(feature = "aws")]
+            s3: s3::Buckets::default(),
             overlays: Mutex::default(),
+        }
+    }
+
+    /// Reaches S3 as `access` says; without it, as nobody in particular.
+    #[must_use]
+    pub fn with_s3(self, access: S3Access) -> Self {
+        #[cfg(feature = "aws")]
+        return Self { s3: s3::Buckets::new(access), ..self };
+        #[cfg(not(feature = "aws"))]
+        {
+            drop(access);
+            self
         }
     }
 
@@ -57,48 +84,74 @@ impl Stores {
         overlays.push((scheme.to_owned(), store));
     }
 
-    /// The store and key of `address`: a plain path, or a `file://` or `memory://` address.
+    /// The store and key of `address`: a plain path, or a `file://`, `memory://` or `s3://` address.
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`] for a scheme that this build does not have, or an address that
     /// cannot be a key.
     pub fn resolve(&self, address: &str) -> Result<Location> {
-        let uri = self.canonical(address)?;
-        let (scheme, rest) = uri.split_once("://").unwrap_or_default();
-        let unusable = |cause: object_store::path::Error| {
-            Error::new(ErrorKind::Configuration, "this address cannot be an object's key")
-                .with_object(&uri)
-                .with_cause(cause)
-        };
-        let path = match scheme {
-            "file" => Path::from_absolute_path(rest).map_err(unusable)?,
-            _ => Path::parse(rest.trim_matches('/')).map_err(unusable)?,
-        };
-        let store = self.store(scheme);
-        Ok(Location { mutable_in_place: scheme == "file", uri, store, path })
-    }
-
-    /// The address of the object at `path` in the store of `uri`.
-    pub fn uri_of(&self, uri: &str, path: &Path) -> String {
-        match uri.split_once("://") {
-            Some((scheme, _)) => format!("{scheme}:///{path}"),
-            None => path.to_string(),
+        match self.locate(address)? {
+            (location, None) => Ok(location),
+            (location, Some(reason)) => Err(Error::new(
+                ErrorKind::Configuration,
+                format!("this address cannot be an object's key: {reason}"),
+            )
+            .with_object(location.uri)
+            .with_advice("choose a name without empty segments, dots alone or control characters")),
         }
     }
 
-    fn canonical(&self, address: &str) -> Result<String> {
+    /// The store and key of `address`, and why it cannot be asked for, where its key is one that the
+    /// store may hold and the client cannot write: the location's path then means nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] for a scheme that this build does not have, or a store that
+    /// cannot be opened.
+    pub fn locate(&self, address: &str) -> Result<(Location, Option<String>)> {
+        let uri = self.canonical(address)?;
+        let Address { scheme, bucket, key } = Address::of(&uri);
+        let path = match scheme {
+            "file" => Path::from_absolute_path(key).map_err(|error| error.to_string()),
+            "memory" => Path::parse(key.trim_matches('/')).map_err(|error| error.to_string()),
+            _ => exact_path(key.strip_suffix('/').unwrap_or(key)),
+        };
+        let store = self.store(scheme, bucket)?;
+        let reason = path.as_ref().err().cloned();
+        let path = path.unwrap_or_default();
+        Ok((Location { mutable_in_place: scheme == "file", store, path, uri }, reason))
+    }
+
+    /// The address of the object that a listing of the store of `uri` calls `path`, and why it
+    /// cannot be asked for, if it cannot.
+    pub fn listed(&self, uri: &str, path: &Path) -> (String, Option<String>) {
+        let Address { scheme, bucket, .. } = Address::of(uri);
+        let address = |key: &str| format!("{scheme}://{bucket}/{key}");
+        #[cfg(feature = "aws")]
+        if let Some(key) = s3::unaddressable_key(path) {
+            return (address(&key), exact_path(&key).err());
+        }
+        (address(path.as_ref()), None)
+    }
+
+    /// The one way of writing `address`: with a scheme, absolute; `//` inside a key is left alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] for a scheme that this build does not have.
+    pub fn canonical(&self, address: &str) -> Result<String> {
         match address.split_once("://") {
             None => Ok(format!("file://{}", self.absolute(address).display())),
             Some(("file", path)) if path.starts_with('/') => {
                 Ok(format!("file://{}", self.absolute(path).display()))
             }
             Some(("memory", path)) => Ok(format!("memory:///{}", path.trim_start_matches('/'))),
+            #[cfg(feature = "aws")]
+            Some(("s3" | "s3a", rest)) => s3::canonical(address, rest),
             Some((scheme, _)) => Err(Error::new(
                 ErrorKind::Configuration,
                 format!("this build reads and writes no {scheme:?} addresses"),
             )
             .with_object(address)
-            .with_advice("use a path, or a file:/// address")),
+            .with_advice(KNOWN_ADDRESSES)),
         }
     }
 
@@ -117,15 +170,46 @@ impl Stores {
         absolute
     }
 
-    fn store(&self, scheme: &str) -> Arc<dyn ObjectStore> {
+    fn store(&self, scheme: &str, bucket: &str) -> Result<Arc<dyn ObjectStore>> {
         let overlays = self.overlays.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let overlay = overlays.iter().find(|(known, _)| known == scheme);
         match (overlay, scheme) {
-            (Some((_, store)), _) => Arc::clone(store),
-            (None, "memory") => Arc::clone(&self.memory),
-            (None, _) => Arc::clone(&self.local),
+            (Some((_, store)), _) => Ok(Arc::clone(store)),
+            (None, "memory") => Ok(Arc::clone(&self.memory)),
+            #[cfg(feature = "aws")]
+            (None, "s3") => self.s3.open(bucket),
+            (None, _) => {
+                debug_assert!(bucket.is_empty(), "only clouds have buckets");
+                Ok(Arc::clone(&self.local))
+            }
         }
     }
+}
+
+/// The parts of a canonical address.
+struct Address<'a> {
+    scheme: &'a str,
+    /// The bucket; empty where there are none.
+    bucket: &'a str,
+    /// What follows the slash after the bucket, or the whole path of a file.
+    key: &'a str,
+}
+
+impl<'a> Address<'a> {
+    fn of(uri: &'a str) -> Self {
+        let (scheme, rest) = uri.split_once("://").unwrap_or_default();
+        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+        Self { scheme, bucket, key: if scheme == "file" { rest } else { key } }
+    }
+}
+
+/// The path that stands for `key` and for no other, or why there is none.
+fn exact_path(key: &str) -> Result<Path, String> {
+    let path = Path::parse(key).map_err(|error| error.to_string())?;
+    if path.as_ref() == key {
+        return Ok(path);
+    }
+    Err("its key begins or ends with a slash".to_owned())
 }
 
 /// The address of a table's root as the Delta library wants it, ending in a slash.
@@ -137,9 +221,9 @@ pub fn directory_url(location: &Location) -> Result<Url> {
         Error::new(ErrorKind::Configuration, "this address cannot be a URL")
             .with_object(&location.uri)
     };
-    let scheme = location.uri.split_once("://").map_or("file", |(scheme, _)| scheme);
-    let mut url =
-        Url::parse(&format!("{scheme}:///")).map_err(|cause| invalid().with_cause(cause))?;
+    let Address { scheme, bucket, .. } = Address::of(&location.uri);
+    let mut url = Url::parse(&format!("{scheme}://{bucket}/"))
+        .map_err(|cause| invalid().with_cause(cause))?;
     url.path_segments_mut()
         .map_err(|()| invalid())?
         .pop_if_empty()
@@ -158,6 +242,9 @@ pub(crate) fn storage_error(object: &str, error: object_store::Error) -> Error {
 /// The local store wraps the operating system's errors; a full disk, a folder that is not ours to
 /// write and a folder mounted read-only are told apart, because each is mended differently.
 pub(crate) fn storage_failure(object: &str, error: &object_store::Error) -> Error {
+    if let Some(error) = misdirected(object, error) {
+        return error;
+    }
     let (message, advice) = match system_error_kind(error) {
         Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
             ("the disk is full", "free some space, then try again")
@@ -181,6 +268,36 @@ pub(crate) fn storage_failure(object: &str, error: &object_store::Error) -> Erro
         },
     };
     Error::new(ErrorKind::StorageUnavailable, message).with_object(object).with_advice(advice)
+}
+
+/// A request that could not succeed wherever it went, because its address is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Misdirected {
+    /// The bucket does not exist, there or at all.
+    #[error("there is no such bucket")]
+    NoBucket,
+    /// The bucket is elsewhere.
+    #[error("the bucket is in the region {0}")]
+    OtherRegion(String),
+}
+
+/// What `error` means, about `object`, where it says that the address is wrong.
+pub(crate) fn misdirected(object: &str, error: &object_store::Error) -> Option<Error> {
+    let misdirected = misdirection(error)?;
+    let advice = match misdirected {
+        Misdirected::NoBucket => {
+            "check the bucket's name, and the region and the endpoint in [s3]".to_owned()
+        }
+        Misdirected::OtherRegion(region) => {
+            format!("set region = {region:?} in [s3], or AWS_REGION")
+        }
+    };
+    let error = Error::new(ErrorKind::Configuration, misdirected.to_string());
+    Some(error.with_object(object).with_advice(advice))
+}
+
+fn misdirection<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Misdirected> {
+    std::iter::successors(Some(error), |error| error.source()).find_map(|e| e.downcast_ref())
 }
 
 /// The store's error that `error` was caused by, if one was.
@@ -212,7 +329,7 @@ pub(crate) fn refused(error: &object_store::Error) -> bool {
             | E::NotSupported { .. }
             | E::InvalidPath { .. }
     );
-    by_system || by_store
+    by_system || by_store || misdirection(error).is_some()
 }
 
 /// The kind of the operating system's error that `error` was caused by, if one was.
@@ -242,15 +359,16 @@ mod tests {
         ] {
             let location = stores().resolve(given).unwrap();
             assert_eq!((location.uri.as_str(), location.path.as_ref()), (uri, path), "{given}");
-            assert_eq!(stores().uri_of(uri, &location.path), uri);
         }
+        let listed = stores().listed("memory:///t", &Path::from("t/a.csv"));
+        assert_eq!(listed, ("memory:///t/a.csv".to_owned(), None));
     }
 
     #[test]
     fn an_unknown_scheme_is_refused() {
-        let error = stores().resolve("s3://bucket/key").unwrap_err();
+        let error = stores().resolve("ftp://host/key").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
-        assert!(error.to_string().contains("\"s3\""), "{error}");
+        assert!(error.to_string().contains("\"ftp\""), "{error}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::de::{Deserializer, Error as _, Visitor};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{CsvOptions, Feed, Settings, values, wrong};
+use super::{CsvOptions, Feed, S3Options, Settings, values, wrong};
 use crate::error::{Error, Position, Result};
 
 /// The largest configuration file that is read; beyond it, it is surely another file.
@@ -55,6 +55,8 @@ impl Settings {
             let advice = "docs/configuration.md has every field with an example";
             at(text, span, wrong(message).with_advice(advice))
         })?;
+        let s3 = outline.s3.clone();
+        settings.s3.validate().map_err(|error| at(text, s3, within("[s3]", &error)))?;
         let mut names = HashSet::new();
         for (feed, span) in settings.feeds.iter().zip(&outline.feeds) {
             let checked = match names.insert(&feed.name) {
@@ -62,7 +64,9 @@ impl Settings {
                 false => Err(wrong("there is a feed of that name already")
                     .with_advice("give each [[feed]] a name of its own")),
             };
-            checked.map_err(|error| at(text, Some(span.clone()), within(&feed.name, &error)))?;
+            checked.map_err(|error| {
+                at(text, Some(span.clone()), within(&format!("[[feed]] {:?}", feed.name), &error))
+            })?;
         }
         Ok(settings)
     }
@@ -73,6 +77,7 @@ impl Settings {
 struct Outline {
     fields: Vec<(Range<usize>, String)>,
     feeds: Vec<Range<usize>>,
+    s3: Option<Range<usize>>,
 }
 
 type Misplaced = (Range<usize>, Error);
@@ -82,6 +87,12 @@ impl Outline {
     fn of(root: &DeTable<'_>) -> Result<Self, Misplaced> {
         let mut outline = Self::default();
         outline.add::<Settings>(root, "")?;
+        if let Some(s3) = root.get("s3")
+            && let DeValue::Table(options) = s3.get_ref()
+        {
+            outline.s3 = Some(s3.span());
+            outline.add::<S3Options>(options, "[s3]")?;
+        }
         let Some(DeValue::Array(feeds)) = root.get("feed").map(Spanned::get_ref) else {
             return Ok(outline);
         };
@@ -148,9 +159,9 @@ pub(super) fn unknown<T: for<'de> Deserialize<'de>>(field: &str, place: &str) ->
     }
 }
 
-/// Names the feed that an error is about.
-fn within(feed: &str, error: &Error) -> Error {
-    let named = wrong(format!("[[feed]] {feed:?}: {}", error.message()));
+/// Names the table that an error is about.
+fn within(table: &str, error: &Error) -> Error {
+    let named = wrong(format!("{table}: {}", error.message()));
     match error.advice() {
         Some(advice) => named.with_advice(advice),
         None => named,

@@ -45,6 +45,11 @@ fn option(line: &str) -> Feed {
     feed(&format!("[feed.csv]\n{line}"))
 }
 
+fn s3(lines: &str) -> S3Options {
+    let text = format!("[s3]\n{lines}");
+    Settings::parse(&text).unwrap_or_else(|error| panic!("{text}\n{error}")).s3
+}
+
 fn names(section: &str) -> Vec<&'static str> {
     described(section).iter().map(|field| field.name).collect()
 }
@@ -54,6 +59,7 @@ fn the_page_has_every_field_and_no_other() {
     assert_eq!(names("The file"), fields_of::<Settings>());
     assert_eq!(names("`[[feed]]`"), fields_of::<Feed>());
     assert_eq!(names("`[feed.csv]`"), fields_of::<CsvOptions>());
+    assert_eq!(names("`[s3]`"), fields_of::<S3Options>());
 }
 
 #[test]
@@ -67,6 +73,7 @@ fn every_default_is_the_codes() {
         }
     }
     assert_eq!(Settings::parse("feed = []").unwrap(), Settings::default());
+    assert_eq!(Settings::parse("s3 = {}").unwrap(), Settings::default());
     let memory = &described("The file")[0];
     assert_eq!((memory.name, memory.default), ("memory", None));
     assert_eq!(Settings::default().memory, None);
@@ -96,6 +103,10 @@ fn every_example_parses_and_says_something_of_its_field() {
     for Described { name, example, .. } in described("`[feed.csv]`") {
         assert!(example.starts_with(name), "{name}");
         assert_ne!(option(example), feed(""), "{name}");
+    }
+    for Described { name, example, .. } in described("`[s3]`") {
+        assert!(example.starts_with(name), "{name}");
+        assert_ne!(s3(example), S3Options::default(), "{name}");
     }
 }
 

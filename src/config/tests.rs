@@ -13,6 +13,9 @@ fn a_full_file_is_read() {
     let settings = Settings::parse(
         r#"
         memory = "256MiB"
+        [s3]
+        endpoint = "http://localhost:9000"
+        allow_http = true
         [[feed]]
         name = "orders"
         source = ["a/*.csv", "b"]
@@ -32,6 +35,7 @@ fn a_full_file_is_read() {
     )
     .unwrap();
     assert_eq!(settings.memory, Some(256 << 20));
+    assert_eq!(settings.s3.endpoint.as_deref(), Some("http://localhost:9000"));
     let feed = settings.feed("orders").unwrap();
     assert_eq!(feed.source, ["a/*.csv", "b"]);
     assert_eq!(feed.format, Format::Iceberg);
@@ -66,6 +70,14 @@ fn an_unknown_field_is_refused_with_the_nearest() {
             format!("{ROUTE}[feed.csv]\nseparator = \";\"\n"),
             "line 6 (byte 70): unknown field \"separator\" in [feed.csv] of \"orders\"; the \
              fields are delimiter, quote, escape, header, null_values, infer",
+        ),
+        (
+            "[s3]\nregoin = 'x'\n".into(),
+            "line 2 (byte 5): unknown field \"regoin\" in [s3]; did you mean \"region\"?",
+        ),
+        (
+            "[s3]\nendpoint = 'http://x'\n".into(),
+            "line 1 (byte 0): [s3]: endpoint is not encrypted; write https://, or say allow_http = true",
         ),
         (
             "\nmemry = 1\n".into(),

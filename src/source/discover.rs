@@ -3,20 +3,14 @@
 use std::collections::BTreeSet;
 
 use futures::stream::TryStreamExt;
-use globset::{GlobBuilder, GlobMatcher};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 use walkdir::WalkDir;
 
 use super::Announcement;
+use super::pattern::{Pattern, below, has_csv_ending};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Location, Stores};
-
-/// The endings that a folder is searched for, each alone or followed by [`COMPRESSED_ENDINGS`].
-const CSV_ENDINGS: [&str; 2] = [".csv", ".tsv"];
-const COMPRESSED_ENDINGS: [&str; 3] = [".gz", ".zst", ".zstd"];
-/// The characters that make an address a pattern.
-const GLOB_CHARACTERS: [char; 4] = ['*', '?', '[', '{'];
+use crate::store::{Location, Stores, misdirected};
 
 /// Finds the objects of `patterns`: files, folders (searched to the bottom for CSV endings), globs
 /// and addresses. Each object comes once, in the order of addresses within a pattern.
@@ -27,25 +21,33 @@ const GLOB_CHARACTERS: [char; 4] = ['*', '?', '[', '{'];
 pub async fn discover(stores: &Stores, patterns: &[String]) -> Result<Vec<Announcement>> {
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
-    for pattern in patterns {
-        let announcements = match pattern.find(GLOB_CHARACTERS) {
-            Some(first) => glob(stores, pattern, first).await?,
-            None => file_or_folder(stores, pattern).await?,
+    for text in patterns {
+        let pattern = Pattern::parse(stores, text)?;
+        let announcements = match pattern.glob_folder() {
+            Some(folder) => glob(stores, text, &pattern, folder).await?,
+            None => file_or_folder(stores, text, &pattern).await?,
         };
         found.extend(announcements.into_iter().filter(|a| seen.insert(a.location.uri.clone())));
     }
     Ok(found)
 }
 
-async fn file_or_folder(stores: &Stores, address: &str) -> Result<Vec<Announcement>> {
-    let location = stores.resolve(address)?;
-    if !address.ends_with('/')
+async fn file_or_folder(
+    stores: &Stores,
+    address: &str,
+    pattern: &Pattern,
+) -> Result<Vec<Announcement>> {
+    let (location, unaddressable) = stores.locate(address)?;
+    if unaddressable.is_some() {
+        return Ok(vec![Announcement { unaddressable, ..named(location, None) }]);
+    }
+    if !pattern.is_folder()
         && let Ok(object) = location.store.head(&location.path).await
     {
         return Ok(vec![named(location, Some(object.size))]);
     }
     let listed = list(stores, &location, has_csv_ending).await?;
-    let is_one_object = !address.ends_with('/') && !is_local_directory(&location);
+    let is_one_object = !pattern.is_folder() && !is_local_directory(&location);
     if listed.is_empty() && (is_one_object || is_missing_directory(&location)) {
         // To be told that it is not there.
         return Ok(vec![named(location, None)]);
@@ -54,7 +56,7 @@ async fn file_or_folder(stores: &Stores, address: &str) -> Result<Vec<Announceme
 }
 
 fn named(location: Location, size_hint: Option<u64>) -> Announcement {
-    let relative = location.path.filename().unwrap_or_default().to_owned();
+    let relative = location.uri.rsplit('/').next().unwrap_or_default().to_owned();
     Announcement { location, relative, named: true, size_hint, unaddressable: None }
 }
 
@@ -67,36 +69,27 @@ fn is_missing_directory(location: &Location) -> bool {
     location.uri.starts_with("file://") && !is_local_directory(location)
 }
 
-async fn glob(stores: &Stores, pattern: &str, first: usize) -> Result<Vec<Announcement>> {
+async fn glob(
+    stores: &Stores,
+    address: &str,
+    pattern: &Pattern,
+    folder: &str,
+) -> Result<Vec<Announcement>> {
     // A name may hold glob characters: what exists under the very name is meant.
-    let literal = stores.resolve(pattern)?;
-    if let Ok(object) = literal.store.head(&literal.path).await {
+    let (literal, unaddressable) = stores.locate(address)?;
+    if unaddressable.is_none()
+        && let Ok(object) = literal.store.head(&literal.path).await
+    {
         return Ok(vec![named(literal, Some(object.size))]);
     }
     if is_local_directory(&literal) {
         return list(stores, &literal, has_csv_ending).await;
     }
-    let folder_end = pattern[..first].rfind('/').map_or(0, |slash| slash + 1);
-    let folder = if folder_end == 0 { "." } else { &pattern[..folder_end] };
     let base = stores.resolve(folder)?;
     if is_missing_directory(&base) {
         return Ok(vec![named(literal, None)]);
     }
-    let matcher = matcher(&format!(
-        "{}/{}",
-        globset::escape(base.uri.trim_end_matches('/')),
-        &pattern[folder_end..]
-    ))?;
-    list(stores, &base, |uri| matcher.is_match(uri)).await
-}
-
-fn matcher(pattern: &str) -> Result<GlobMatcher> {
-    let glob = GlobBuilder::new(pattern).literal_separator(true).build().map_err(|cause| {
-        Error::new(ErrorKind::Configuration, "this is not a pattern")
-            .with_object(pattern)
-            .with_cause(cause)
-    })?;
-    Ok(glob.compile_matcher())
+    list(stores, &base, |uri| pattern.glob_matches(uri)).await
 }
 
 async fn list(
@@ -119,22 +112,24 @@ async fn list(
             Ok(None) => break,
             Err(object_store::Error::NotFound { .. }) => break,
             Err(cause) => {
+                if let Some(error) = misdirected(&base.uri, &cause) {
+                    return Err(error);
+                }
                 return Err(Error::new(ErrorKind::SourceUnavailable, "cannot list this folder")
                     .with_object(&base.uri)
                     .with_cause(cause));
             }
         };
-        let uri = stores.uri_of(&base.uri, &meta.location);
-        if wanted(&uri) {
-            let relative = uri[base.uri.trim_end_matches('/').len()..].trim_start_matches('/');
-            let relative = relative.to_owned();
-            let location = Location { uri, path: meta.location, ..base.clone() };
+        let (uri, unaddressable) = stores.listed(&base.uri, &meta.location);
+        // What consoles show as a folder is an empty object.
+        let is_folder = uri.ends_with('/') && meta.size == 0;
+        if wanted(&uri) && !is_folder {
             found.push(Announcement {
-                location,
-                relative,
+                relative: below(&base.uri, &uri).unwrap_or(&uri).to_owned(),
+                location: Location { uri, path: meta.location, ..base.clone() },
                 named: false,
                 size_hint: Some(meta.size),
-                unaddressable: None,
+                unaddressable,
             });
         }
     }
@@ -167,21 +162,14 @@ fn walk(
             Some(path) => Path::from_absolute_path(path).map_err(|error| error.to_string()),
             None => Err("its name is not UTF-8".to_owned()),
         };
-        let relative = uri[base.uri.trim_end_matches('/').len()..].trim_start_matches('/');
         found.push(Announcement {
-            relative: relative.to_owned(),
+            relative: below(&base.uri, &uri).unwrap_or(&uri).to_owned(),
             unaddressable: key.as_ref().err().cloned(),
             location: Location { uri, path: key.unwrap_or_default(), ..base.clone() },
             named: false,
             size_hint: entry.metadata().ok().map(|meta| meta.len()),
         });
     }
-}
-
-fn has_csv_ending(uri: &str) -> bool {
-    let name = uri.to_ascii_lowercase();
-    let plain = COMPRESSED_ENDINGS.iter().find_map(|ending| name.strip_suffix(ending));
-    CSV_ENDINGS.iter().any(|ending| plain.unwrap_or(&name).ends_with(ending))
 }
 
 #[cfg(test)]
