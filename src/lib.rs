@@ -32,6 +32,7 @@ pub mod clock;
 pub mod commit;
 pub mod config;
 pub mod csv;
+pub mod delivery;
 pub mod environment;
 pub mod error;
 pub mod event;

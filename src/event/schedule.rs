@@ -35,9 +35,9 @@ mod tests {
     #[test]
     fn fixtures_are_understood() {
         let rule = include_bytes!("../../events/schedule/eventbridge-rule.json");
-        assert_eq!(parse(rule).unwrap(), Request::SweepAll);
+        assert!(matches!(parse(rule).unwrap(), Request::SweepAll));
         let one = include_bytes!("../../events/schedule/sweep-one-feed.json");
-        assert_eq!(parse(one).unwrap(), Request::Sweep("orders".to_owned()));
+        assert!(matches!(parse(one).unwrap(), Request::Sweep(feed) if feed == "orders"));
     }
 
     #[test]

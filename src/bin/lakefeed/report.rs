@@ -8,7 +8,9 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lakefeed::delivery::Delivery;
 use lakefeed::error::{Error, ErrorKind, Result};
+use lakefeed::event::Answer;
 use lakefeed::ingest::{Action, IngestPlan, PlannedColumn, PlannedObject};
 use lakefeed::ledger::{Entry, EntryState};
 use lakefeed::memory::display_bytes;
@@ -367,6 +369,31 @@ fn on_one_line(value: &str) -> String {
         }
     }
     text
+}
+
+/// What an event came to beside its receipts, for a person.
+pub fn delivery(delivery: &Delivery) -> String {
+    let Delivery { answer, ignored, no_feed, .. } = delivery;
+    let mut text = String::new();
+    if *ignored > 0 {
+        text.push_str(&format!("{} announced nothing\n", counted(*ignored, "record")));
+    }
+    if *no_feed > 0 {
+        text.push_str(&format!("{} for no feed\n", counted(*no_feed, "object")));
+    }
+    let failed = match answer {
+        Answer::Done => 0,
+        Answer::Failed(messages) => *messages,
+        Answer::Partial(response) => response.batch_item_failures.len(),
+    };
+    if failed > 0 {
+        text.push_str(&format!("{} to be delivered again\n", counted(failed, "message")));
+    }
+    text
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{} {what}{}", grouped(count as u64), if count == 1 { "" } else { "s" })
 }
 
 /// A ledger's entries, for a person.

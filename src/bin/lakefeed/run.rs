@@ -1,6 +1,7 @@
 //! From a command to the library and back.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,10 +9,11 @@ use std::sync::Arc;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use lakefeed::clock::{Entropy, SystemClock};
-use lakefeed::config::{Feed, Settings, memory_limit};
+use lakefeed::config::{AwsVariables, Feed, S3Access, Settings, memory_limit};
+use lakefeed::delivery;
 use lakefeed::environment::Environment;
 use lakefeed::error::{Error, ErrorKind, Result};
-use lakefeed::event::{self, Request};
+use lakefeed::event::{self, Answer, Message, Request};
 use lakefeed::ingest::{self, IngestPlan};
 use lakefeed::ledger::Ledger;
 use lakefeed::memory::MemoryBudget;
@@ -59,7 +61,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Invoke { event, resources, json } => {
             let settings = resources.settings()?;
             let environment = environment(&resources, &settings)?;
-            ingest_feeds(&environment, &requested(&event, &settings)?, json).await
+            invoke(&environment, &settings, &event, json).await
         }
         Command::Show { table, rows, resources } => show(&table, rows, &resources).await,
         Command::Ledger(command) => ledger(&command).await,
@@ -74,34 +76,82 @@ fn environment(resources: &Resources, settings: &Settings) -> Result<Environment
     let directory = std::env::current_dir().map_err(|cause| {
         Error::new(ErrorKind::Configuration, "the current folder is gone").with_cause(cause)
     })?;
+    let s3 = S3Access { options: settings.s3.clone(), variables: AwsVariables::from_environment() };
     Ok(Environment {
         clock: Arc::new(SystemClock::default()),
         entropy: Arc::new(Entropy::from_system()),
-        stores: Arc::new(Stores::new(directory)),
+        stores: Arc::new(Stores::new(directory).with_s3(s3)),
         budget: MemoryBudget::for_process(memory_bytes)?,
     })
 }
 
-/// The feeds that an event asks to be swept.
-fn requested(event: &Path, settings: &Settings) -> Result<Vec<Feed>> {
-    let bytes = std::fs::read(event).map_err(|cause| {
-        Error::new(ErrorKind::Configuration, "the event cannot be read")
-            .with_object(event.display().to_string())
-            .with_cause(cause)
-    })?;
-    match event::parse(&bytes)? {
-        Request::Sweep(name) => Ok(vec![settings.feed(&name)?.clone()]),
+/// Does what an event asks for.
+async fn invoke(
+    environment: &Environment,
+    settings: &Settings,
+    event: &Path,
+    json: bool,
+) -> Result<ExitCode> {
+    match event::parse(&read_event(event)?)? {
+        Request::Sweep(name) => {
+            ingest_feeds(environment, &[settings.feed(&name)?.clone()], json).await
+        }
         Request::SweepAll if settings.feeds.is_empty() => {
             Err(Error::new(ErrorKind::Configuration, "there is no feed to sweep")
                 .with_advice("name a configuration with a [[feed]] by --config"))
         }
-        Request::SweepAll => Ok(settings.feeds.clone()),
+        Request::SweepAll => ingest_feeds(environment, &settings.feeds, json).await,
+        Request::Announced(messages) => deliver(environment, settings, &messages, json).await,
     }
 }
 
+fn read_event(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = event::EVENT_BYTES_MAX as u64 + 1;
+    File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(
+        |cause| {
+            Error::new(ErrorKind::Configuration, "the event cannot be read")
+                .with_object(path.display().to_string())
+                .with_cause(cause)
+        },
+    )?;
+    Ok(bytes)
+}
+
+/// Takes what an event announces, and says what the function would answer.
+async fn deliver(
+    environment: &Environment,
+    settings: &Settings,
+    messages: &[Message],
+    json: bool,
+) -> Result<ExitCode> {
+    let reporter = Reporter::new(io::stdout(), style(json));
+    let delivery = delivery::deliver(environment, settings, messages, &reporter).await?;
+    reporter.finish(environment.clock.monotonic()).map_err(cannot_write)?;
+    let failed = match &delivery.answer {
+        Answer::Done => false,
+        Answer::Failed(_) => true,
+        Answer::Partial(response) => !response.batch_item_failures.is_empty(),
+    };
+    let text = if json { answer(&delivery.answer)? } else { report::delivery(&delivery) };
+    to_stdout(text.as_bytes())?;
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// What the function would answer to a queue; nobody else reads one.
+fn answer(answer: &Answer) -> Result<String> {
+    match answer {
+        Answer::Partial(response) => to_json(response),
+        Answer::Done | Answer::Failed(_) => Ok(String::new()),
+    }
+}
+
+fn style(json: bool) -> Style {
+    if json { Style::Json } else { Style::Human }
+}
+
 async fn ingest_feeds(environment: &Environment, feeds: &[Feed], json: bool) -> Result<ExitCode> {
-    let style = if json { Style::Json } else { Style::Human };
-    let reporter = Reporter::new(io::stdout(), style);
+    let reporter = Reporter::new(io::stdout(), style(json));
     let mut outcome = Ok(0);
     for feed in feeds {
         match ingest_feed(environment, feed, &reporter).await {
