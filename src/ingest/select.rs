@@ -125,7 +125,7 @@ impl Run<'_> {
         let tasks = std::mem::take(&mut selection.tasks);
         let inferred = schema::infer(self.feed, tasks).await;
         for (task, error) in inferred.failed {
-            self.finish(task.failed(self.environment, &error));
+            selection.again.extend(self.give_up(task, &error));
         }
         match inferred.definition? {
             Some(definition) => {

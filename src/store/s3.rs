@@ -242,7 +242,7 @@ mod tests {
             (allow_http(), "true", "false"),
             (AmazonS3ConfigKey::ConditionalPut, "etag", "etag"),
         ] {
-            assert_eq!(value(S3Options::default(), key.clone()).as_deref(), Some(by_environment));
+            assert_eq!(value(S3Options::default(), key).as_deref(), Some(by_environment));
             assert_eq!(value(ours.clone(), key).as_deref(), Some(by_us));
         }
     }

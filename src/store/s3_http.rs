@@ -58,7 +58,8 @@ impl HttpService for Interpreter {
             return Err(HttpError::new(HttpErrorKind::Unknown, misdirected));
         }
         let is_missing = parts.status.as_u16() == 404;
-        if !is_missing && !(is_listing && parts.status.is_success()) {
+        let is_page = is_listing && parts.status.is_success();
+        if !is_missing && !is_page {
             return Ok(HttpResponse::from_parts(parts, body));
         }
         let text = body.bytes().await?;
@@ -69,7 +70,7 @@ impl HttpService for Interpreter {
             return Err(HttpError::new(HttpErrorKind::Unknown, Misdirected::NoBucket));
         }
         let body = match with_aliases(xml) {
-            Some(xml) if is_listing => xml.into(),
+            Some(xml) if is_page => xml.into(),
             _ => text.into(),
         };
         Ok(HttpResponse::from_parts(parts, body))

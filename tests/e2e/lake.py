@@ -1,6 +1,7 @@
 """Runs lakefeed, and reads its tables with the readers that other people use."""
 
 import datetime
+import importlib
 import json
 import os
 import subprocess
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import deltalake
 import duckdb
-import duckdb_extension_delta
 import polars
 import pyarrow
 
@@ -116,12 +116,13 @@ def feed(folder: Path, csv: dict | None = None, **fields) -> tuple[str, ...]:
 # --- reading ---------------------------------------------------------------------------------
 
 
-def connect() -> duckdb.DuckDBPyConnection:
-    """DuckDB with the delta extension of the installed wheel; it fetches nothing."""
-    wheel = Path(duckdb_extension_delta.__file__).parent
-    (extension,) = wheel.glob(f"extensions/v{duckdb.__version__}/delta.duckdb_extension")
+def connect(*names: str) -> duckdb.DuckDBPyConnection:
+    """DuckDB with these extensions, or delta, out of the installed wheels; it fetches nothing."""
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
-    connection.execute(f"LOAD '{extension}'")
+    for name in names or ("delta",):
+        wheel = Path(importlib.import_module(f"duckdb_extension_{name}").__file__).parent
+        (extension,) = wheel.glob(f"extensions/v{duckdb.__version__}/{name}.duckdb_extension")
+        connection.execute(f"LOAD '{extension}'")
     connection.execute("SET TimeZone = 'UTC'")
     return connection
 

@@ -1,0 +1,161 @@
+"""S3 on the loopback: moto's server, one request at a time, with a hook for faults."""
+
+import os
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Callable
+
+import boto3
+import deltalake
+import duckdb
+import polars
+import pyarrow
+import requests
+from botocore.config import Config
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+import lake
+
+REGION = "eu-central-1"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+
+
+@dataclass
+class Request:
+    """One request as the server saw it; the path is percent-decoded."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+
+
+@dataclass
+class Fault:
+    """Answers `status` to the first `times` requests that `wanted` picks; with `effect`, once the
+    server has done what it was asked, else instead."""
+
+    wanted: Callable[[Request], bool]
+    status: str = "500 Internal Server Error"
+    effect: bool = False
+    times: int = 1
+    struck: int = 0
+
+
+@dataclass
+class S3:
+    """A running server."""
+
+    endpoint: str
+    requests: list[Request] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+    def client(self, service: str):
+        return boto3.client(
+            service, endpoint_url=self.endpoint, region_name=REGION,
+            aws_access_key_id="test", aws_secret_access_key="test",
+            config=Config(s3={"addressing_style": "path"}),
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What lakefeed is told by its environment."""
+        ambient = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+        return {
+            **ambient, **CREDENTIALS, "AWS_REGION": REGION, "AWS_ALLOW_HTTP": "true",
+            "AWS_ENDPOINT_URL": self.endpoint,
+        }
+
+    def put(self, bucket: str, key: str, body: str | bytes):
+        self.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
+
+    def keys(self, bucket: str, prefix: str = "") -> list[str]:
+        pages = self.client("s3").get_paginator("list_objects_v2")
+        found = pages.paginate(Bucket=bucket, Prefix=prefix)
+        return [entry["Key"] for page in found for entry in page.get("Contents", [])]
+
+    def open_uploads(self, bucket: str) -> list[str]:
+        found = self.client("s3").list_multipart_uploads(Bucket=bucket)
+        return [upload["Key"] for upload in found.get("Uploads", [])]
+
+    def read(self, table: str) -> list[dict]:
+        """The rows of a Delta table, on which all readers agree."""
+        by_reader = [lake.in_order(reader(table)) for reader in (
+            self.read_with_deltalake, self.read_with_duckdb, self.read_with_polars)]
+        assert by_reader[0] == by_reader[1] == by_reader[2]
+        return by_reader[0]
+
+    def column(self, table: str, name: str) -> list:
+        return sorted(row[name] for row in self.read(table))
+
+    def read_with_deltalake(self, table: str) -> list[dict]:
+        opened = deltalake.DeltaTable(table, storage_options=self.storage_options)
+        rows = deltalake.QueryBuilder().register("t", opened).execute("SELECT * FROM t")
+        return pyarrow.table(rows).to_pylist()
+
+    def read_with_polars(self, table: str) -> list[dict]:
+        return polars.read_delta(table, storage_options=self.storage_options).to_dicts()
+
+    def read_with_duckdb(self, table: str) -> list[dict]:
+        connection = lake.connect("delta", "httpfs")
+        host = self.endpoint.removeprefix("http://")
+        connection.execute(
+            f"CREATE SECRET (TYPE s3, KEY_ID 'test', SECRET 'test', REGION '{REGION}',"
+            f" ENDPOINT '{host}', URL_STYLE 'path', USE_SSL false)"
+        )
+        rows = connection.execute("SELECT * FROM delta_scan(?)", [table])
+        return rows.to_arrow_table().to_pylist()
+
+    @property
+    def storage_options(self) -> dict[str, str]:
+        """What other tools are told."""
+        return {
+            **CREDENTIALS, "AWS_REGION": REGION, "AWS_ALLOW_HTTP": "true",
+            "AWS_ENDPOINT_URL": self.endpoint,
+        }
+
+
+class Quiet(WSGIRequestHandler):
+    def log(self, *_):
+        pass
+
+
+@contextmanager
+def serve():
+    """Starts a server with nothing in it. moto is not atomic under threads, so it gets none."""
+    moto = DomainDispatcherApplication(create_backend_app)
+    s3 = S3(endpoint="")
+
+    def application(environ, start_response):
+        headers = {k: v for k, v in environ.items() if k.startswith("HTTP_")}
+        request = Request(
+            environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"], headers
+        )
+        s3.requests.append(request)
+        for fault in s3.faults:
+            if fault.struck < fault.times and fault.wanted(request):
+                fault.struck += 1
+                if fault.effect:
+                    outcome = []
+                    list(moto(environ, lambda status, *_: outcome.append(status)))
+                    assert outcome[0].startswith("2"), outcome
+                else:
+                    environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+                start_response(fault.status, [("Content-Length", "0")])
+                return [b""]
+        return moto(environ, start_response)
+
+    server = make_server("127.0.0.1", 0, application, threaded=False, request_handler=Quiet)
+    s3.endpoint = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        # The state is the process's, not the server's.
+        requests.post(f"{s3.endpoint}/moto-api/reset", timeout=10).raise_for_status()
+        yield s3
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
