@@ -164,12 +164,8 @@ impl fmt::Display for Error {
             }
             f.write_str(": ")?;
         }
-        f.write_str(message)?;
-        let mut next = cause.as_ref().map(|cause| &**cause as &dyn std::error::Error);
-        while let Some(cause) = next {
-            write!(f, ": {cause}")?;
-            next = cause.source();
-        }
+        let cause = cause.as_ref().map(|cause| &**cause as &dyn std::error::Error);
+        f.write_str(&with_causes(message, cause))?;
         if let Some(advice) = advice {
             write!(f, "; {advice}")?;
         }
@@ -177,8 +173,40 @@ impl fmt::Display for Error {
     }
 }
 
+/// `message`, then `cause` and what caused it. Some libraries tell in each error what caused it: what
+/// has been told is not told again.
+pub(crate) fn with_causes(message: &str, cause: Option<&dyn std::error::Error>) -> String {
+    let mut told = message.to_owned();
+    let mut next = cause;
+    while let Some(cause) = next {
+        let cause_told = cause.to_string();
+        if !told.contains(&cause_told) {
+            told.push_str(": ");
+            told.push_str(&cause_told);
+        }
+        next = cause.source();
+    }
+    told
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.cause.as_ref().map(|cause| &**cause as &(dyn std::error::Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no list: {0}")]
+    struct Repeats(#[source] std::io::Error);
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = Error::new(ErrorKind::Internal, "it failed")
+            .with_cause(Repeats(std::io::Error::other("no answer")));
+        assert_eq!(error.to_string(), "it failed: no list: no answer");
     }
 }

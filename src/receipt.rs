@@ -4,7 +4,7 @@ use std::error::Error as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, with_causes};
 
 /// What happened to one source object. Every object that was announced ends in one.
 ///
@@ -129,15 +129,11 @@ pub struct ErrorReport {
 impl ErrorReport {
     /// The report of an error of the object `source`, which the message then need not name.
     pub fn of(error: &Error, source: &str) -> Self {
-        let mut message = match error.object() {
-            Some(object) if object != source => format!("{object}: {}", error.message()),
-            _ => error.message().to_owned(),
+        let message = with_causes(error.message(), error.source());
+        let message = match error.object() {
+            Some(object) if object != source => format!("{object}: {message}"),
+            _ => message,
         };
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            message.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
         let position = error.position();
         Self {
             kind: error.kind(),

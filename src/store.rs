@@ -270,7 +270,7 @@ pub(crate) fn storage_failure(object: &str, error: &object_store::Error) -> Erro
     Error::new(ErrorKind::StorageUnavailable, message).with_object(object).with_advice(advice)
 }
 
-/// A request that could not succeed wherever it went, because its address is wrong.
+/// A request that cannot succeed before a person mends where it goes, or who makes it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Misdirected {
     /// The bucket does not exist, there or at all.
@@ -279,9 +279,12 @@ pub(crate) enum Misdirected {
     /// The bucket is elsewhere.
     #[error("the bucket is in the region {0}")]
     OtherRegion(String),
+    /// Nothing says who we are.
+    #[error("there are no credentials")]
+    NoCredentials,
 }
 
-/// What `error` means, about `object`, where it says that the address is wrong.
+/// What `error` means, about `object`, where it can only be mended in the configuration.
 pub(crate) fn misdirected(object: &str, error: &object_store::Error) -> Option<Error> {
     let misdirected = misdirection(error)?;
     let advice = match misdirected {
@@ -290,6 +293,10 @@ pub(crate) fn misdirected(object: &str, error: &object_store::Error) -> Option<E
         }
         Misdirected::OtherRegion(region) => {
             format!("set region = {region:?} in [s3], or AWS_REGION")
+        }
+        Misdirected::NoCredentials => {
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where there is a role"
+                .to_owned()
         }
     };
     let error = Error::new(ErrorKind::Configuration, misdirected.to_string());

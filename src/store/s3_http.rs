@@ -2,7 +2,8 @@
 //!
 //! The client fails a whole page of a listing at the first key that none of its paths stands for
 //! (`a//b.csv`), and cannot tell a bucket that is missing, or is elsewhere, from other failures.
-//! Between it and the network, such keys are given an alias, and such failures a type.
+//! Between it and the network, such keys are given an alias, and such failures a type. So is the
+//! lack of credentials, which the client meets as a failure to reach a machine that is not there.
 
 use async_trait::async_trait;
 use object_store::client::{
@@ -15,6 +16,8 @@ use quick_xml::escape::unescape;
 
 use super::{Misdirected, exact_path};
 
+/// Where a machine of Amazon's tells its role, which the client asks for as a last resort.
+const METADATA_HOST: &str = "169.254.169.254";
 /// What an alias begins with: a character for private use, so that a key that begins with it, if
 /// there ever is one, can be given an alias too.
 const ALIAS_MARK: char = '\u{F8FF}';
@@ -50,8 +53,13 @@ struct Interpreter {
 #[async_trait]
 impl HttpService for Interpreter {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let is_for_role = request.uri().host() == Some(METADATA_HOST);
         let is_listing = request.uri().query().is_some_and(|query| query.contains("list-type=2"));
-        let (parts, body) = self.network.execute(request).await?.into_parts();
+        let answer = self.network.execute(request).await;
+        if is_for_role && has_no_role(&answer) {
+            return Err(HttpError::new(HttpErrorKind::Unknown, Misdirected::NoCredentials));
+        }
+        let (parts, body) = answer?.into_parts();
         if !parts.status.is_success()
             && let Some(misdirected) = self.elsewhere(&parts.headers)
         {
@@ -83,6 +91,14 @@ impl Interpreter {
         let region = headers.get("x-amz-bucket-region")?.to_str().ok()?;
         let ours = self.region.as_deref().unwrap_or(DEFAULT_REGION);
         (region != ours).then(|| Misdirected::OtherRegion(region.to_owned()))
+    }
+}
+
+/// Whether the machine says that it has no role, or is none that could have one.
+fn has_no_role(answer: &Result<HttpResponse, HttpError>) -> bool {
+    match answer {
+        Ok(response) => response.status().is_client_error(),
+        Err(error) => matches!(error.kind(), HttpErrorKind::Connect | HttpErrorKind::Timeout),
     }
 }
 
@@ -165,9 +181,13 @@ mod tests {
     }
 
     fn stores(canned: Canned) -> Stores {
+        stores_as(canned, true)
+    }
+
+    fn stores_as(canned: Canned, is_anonymous: bool) -> Stores {
         let s3 = AmazonS3Builder::new()
             .with_bucket_name("b")
-            .with_skip_signature(true)
+            .with_skip_signature(is_anonymous)
             .with_http_connector(ToCanned(canned))
             .build()
             .unwrap();
@@ -235,6 +255,12 @@ mod tests {
 
         let denied = Canned { status: 403, region: None, body: body("AccessDenied") };
         assert_eq!(listing_error(denied).await.kind(), ErrorKind::SourceUnavailable);
+
+        let nobody = Canned { status: 404, region: None, body: String::new() };
+        let anywhere = ["s3://b/".to_owned()];
+        let error = discover(&stores_as(nobody, false), &anywhere).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(error.advice().unwrap().contains("AWS_ACCESS_KEY_ID"), "{error}");
 
         let absent = Canned { status: 404, region: None, body: body("NoSuchKey") };
         let store = stores(absent).resolve("s3://b/x").unwrap().store;

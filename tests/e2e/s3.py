@@ -41,6 +41,7 @@ class Fault:
     status: str = "500 Internal Server Error"
     effect: bool = False
     times: int = 1
+    headers: list[tuple[str, str]] = field(default_factory=list)
     struck: int = 0
 
 
@@ -143,7 +144,7 @@ def serve():
                     assert outcome[0].startswith("2"), outcome
                 else:
                     environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-                start_response(fault.status, [("Content-Length", "0")])
+                start_response(fault.status, [("Content-Length", "0"), *fault.headers])
                 return [b""]
         return moto(environ, start_response)
 

@@ -81,14 +81,17 @@ def test_a_key_that_is_no_path_has_a_receipt_and_stops_nothing(s3):
     assert named.exit_code == 1 and named.receipts[0]["status"] == lake.FAILED, str(named)
 
 
-def test_a_listing_of_several_pages(s3):
-    """With a key in the middle that fails the client's page."""
-    for number in range(1_005):
-        s3.put("landing", f"orders/{number:04}.csv", f"id\n{number}\n")
-    s3.put("landing", "orders/0500.csv//x.csv", "id\n0\n")
+def test_a_listing_of_several_pages(s3, monkeypatch):
+    """With a key in the middle that is no path, and would fail its page."""
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "10")
+    for number in range(35):
+        s3.put("landing", f"orders/{number:02}.csv", f"id\n{number}\n")
+    s3.put("landing", "orders/17.csv//x.csv", "id\n0\n")
+    del s3.requests[:]
     run = ingest(s3, "s3://landing/orders/")
-    assert len(run.receipts) == 1_006 and run.exit_code == 1
-    assert len(s3.read_with_deltalake(TABLE)) == 1_005
+    assert len([r for r in s3.requests if r.path == "/landing" and "list-type=2" in r.query]) == 4
+    assert len(run.receipts) == 36 and run.exit_code == 1
+    assert s3.column(TABLE, "id") == list(range(35))
 
 
 def test_a_table_with_partitions_in_the_root_of_a_bucket(s3):
@@ -125,6 +128,16 @@ def test_a_bucket_that_is_not_there_is_named(s3, source, table):
     run = lake.run("ingest", source, "--table", table, env=s3.environment)
     assert run.exit_code == 2, str(run)
     assert "nowhere" in run.stderr and "there is no such bucket" in run.stderr, str(run)
+
+
+def test_a_region_that_is_another_is_named(s3):
+    elsewhere = server.Fault(
+        lambda r: r.path.startswith("/landing"), "301 Moved Permanently", times=100,
+        headers=[("x-amz-bucket-region", "us-west-2")],
+    )
+    s3.faults.append(elsewhere)
+    run = lake.run("ingest", "s3://landing/", "--table", TABLE, env=s3.environment)
+    assert run.exit_code == 2 and "us-west-2" in run.stderr, str(run)
 
 
 def test_missing_rights_are_told(s3):
