@@ -272,6 +272,7 @@ pub(crate) fn storage_failure(object: &str, error: &object_store::Error) -> Erro
 
 /// A request that cannot succeed before a person mends where it goes, or who makes it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "a local disk has no buckets"))]
 pub(crate) enum Misdirected {
     /// The bucket does not exist, there or at all.
     #[error("there is no such bucket")]

@@ -73,7 +73,7 @@ pub enum Command {
         event: PathBuf,
         #[command(flatten)]
         resources: Resources,
-        /// Write one receipt per object, as a line of JSON, to standard output
+        /// Write one receipt per object, as a line of JSON, then the answer to a queue, to standard output
         #[arg(long)]
         json: bool,
     },
@@ -108,7 +108,8 @@ Examples:
 
 const INVOKE_EXAMPLES: &str = "\
 Examples:
-  lakefeed invoke events/schedule/sweep.json --config lakefeed.toml";
+  lakefeed invoke events/schedule/sweep-one-feed.json --config lakefeed.toml
+  lakefeed invoke events/aws/sqs.json --config lakefeed.toml --json";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
