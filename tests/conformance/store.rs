@@ -1,0 +1,7 @@
+//! The object store, as the source, the ledger, the uploads and the tables use it.
+
+mod conditional;
+mod keys;
+mod listing;
+mod multipart;
+mod reading;

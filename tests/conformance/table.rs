@@ -1,0 +1,7 @@
+//! The table, as the pipeline, the protocol and the repairs use it.
+
+mod commits;
+mod creation;
+mod failures;
+mod reading;
+mod values;
