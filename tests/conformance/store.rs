@@ -2,6 +2,7 @@
 
 mod conditional;
 mod keys;
+mod liars;
 mod listing;
 mod multipart;
 mod reading;

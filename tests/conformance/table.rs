@@ -3,5 +3,6 @@
 mod commits;
 mod creation;
 mod failures;
+mod liars;
 mod reading;
 mod values;

@@ -43,7 +43,7 @@ async fn winner(store: &Store, name: &str, told: &[Result<PutResult>]) -> usize 
     winners[0]
 }
 
-async fn a_second_create_is_refused(store: Store) {
+pub async fn a_second_create_is_refused(store: Store) {
     let key = store.key("slot");
     store.store.put_opts(&key, "first".into(), PutMode::Create.into()).await.unwrap();
     let second = store.store.put_opts(&key, "second".into(), PutMode::Create.into()).await;
@@ -63,7 +63,7 @@ async fn a_create_does_not_follow_an_overwrite(store: Store) {
     assert_eq!(store.read("slot").await, b"new");
 }
 
-async fn one_of_many_creators_wins(store: Store) {
+pub async fn one_of_many_creators_wins(store: Store) {
     let store = Arc::new(store);
     for race_number in 0..RACES {
         let name = format!("slot-{race_number}");
@@ -111,7 +111,7 @@ fn is_not_implemented(told: &Result<PutResult>) -> bool {
     matches!(told, Err(Error::NotImplemented { .. } | Error::NotSupported { .. }))
 }
 
-async fn a_stale_update_is_refused(store: Store) {
+pub async fn a_stale_update_is_refused(store: Store) {
     let key = store.key("lease");
     let first = store.store.put(&key, "first".into()).await.unwrap();
     let update = store.store.put_opts(&key, "second".into(), still(first.clone()).into()).await;

@@ -104,7 +104,7 @@ async fn a_delimited_list_is_of_one_level(store: Store) {
     assert_eq!(names(objects), ["tables/object"]);
 }
 
-async fn a_list_is_in_the_order_of_keys(store: Store) {
+pub async fn a_list_is_in_the_order_of_keys(store: Store) {
     let names = ["b", "a-b", "a/z", "a.b", "a/1", "ä", "Z", "_", "10", "9", "a/1-", "a/1/x"];
     for name in names {
         // On a disk, a folder is no object.

@@ -79,7 +79,7 @@ async fn an_abort_after_the_end_takes_nothing_away(store: Store) {
 }
 
 /// As when a process is killed, but for the parts that some stores keep where no listing shows them.
-async fn a_dropped_upload_shows_nothing(store: Store) {
+pub async fn a_dropped_upload_shows_nothing(store: Store) {
     let mut upload = store.upload("file").await;
     let [first, second, _] = parts();
     upload.put_part(first.into()).await.unwrap();

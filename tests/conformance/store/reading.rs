@@ -70,7 +70,7 @@ async fn a_rewrite_has_another_tag(store: Store) {
     assert_ne!(before, store.tag("object").await);
 }
 
-async fn a_pinned_read_is_of_that_version(store: Store) {
+pub async fn a_pinned_read_is_of_that_version(store: Store) {
     store.write("object", "version one").await;
     let tag = Some(store.tag("object").await);
     for (range, expected) in [

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use object_store::PutMode;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutMode};
 use serde_json::{Value as Json, json};
 
 use super::tables::{AddedFile, Change, Commit, Files, Format};

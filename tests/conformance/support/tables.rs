@@ -353,7 +353,7 @@ impl Clock for Hurried {
     }
 }
 
-fn delta_on(store: Store) -> Lake {
+pub fn delta_on(store: Store) -> Lake {
     Lake::new(store, config::Format::Delta, Box::new(delta::Delta))
 }
 

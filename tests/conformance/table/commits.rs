@@ -53,7 +53,7 @@ async fn files_are_not_seen_before_their_commit(lake: Lake) {
     assert!(process.rows(&now).await.is_empty());
 }
 
-async fn a_stale_pin_conflicts_and_changes_nothing(lake: Lake) {
+pub async fn a_stale_pin_conflicts_and_changes_nothing(lake: Lake) {
     let (process, stale) = lake.created().await;
     let late = process.append(&stale, "late.csv", 100..110).await;
     for version in 1..=2 {
@@ -72,7 +72,7 @@ async fn a_stale_pin_conflicts_and_changes_nothing(lake: Lake) {
     assert_eq!(process.rows(&process.newest().await).await.len(), 12);
 }
 
-async fn one_of_many_writers_on_one_pin_wins(lake: Lake) {
+pub async fn one_of_many_writers_on_one_pin_wins(lake: Lake) {
     let (_, base) = lake.created().await;
     let start = Arc::new(Barrier::new(RACERS));
     let mut racers = Vec::new();

@@ -73,7 +73,7 @@ async fn the_same_creation_again_is_known_as_ones_own(lake: Lake) {
     assert_eq!(lake.versions().await, [0]);
 }
 
-async fn one_of_many_creators_wins(lake: Lake) {
+pub async fn one_of_many_creators_wins(lake: Lake) {
     let start = Arc::new(Barrier::new(RACERS));
     let mut racers = Vec::new();
     for pointer in 0..RACERS as i64 {
