@@ -4,7 +4,7 @@
 use crate::config::Settings;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{self, Answer, Dispositions, Message, Route};
+use crate::event::{self, AnnouncedObject, Answer, Dispositions, Message, Route, Routed};
 use crate::ingest;
 use crate::receipt::{Disposition, Observer, Receipt};
 use crate::source::Announcement;
@@ -60,8 +60,8 @@ pub async fn deliver(
             }
             Err(error) => {
                 tracing::error!(feed = route.feed.name, "{error}");
-                for (object, _) in &route.objects {
-                    dispositions.note(&object.uri, Disposition::of(error.kind()));
+                for routed in &route.objects {
+                    dispositions.note(&routed.object.uri, Disposition::of(error.kind()));
                 }
             }
         }
@@ -79,8 +79,9 @@ async fn take(
     route: &Route<'_>,
     observer: &dyn Observer,
 ) -> Result<Vec<Receipt>> {
-    let announced = |(object, name): &(&event::AnnouncedObject, &str)| {
-        Announcement::by_event(&environment.stores, &object.uri, name, object.size)
+    let announced = |&Routed { object, relative, deliveries }: &Routed<'_>| {
+        let AnnouncedObject { uri, size, .. } = object;
+        Announcement::by_event(&environment.stores, uri, relative, *size, deliveries)
     };
     let announcements = route.objects.iter().map(announced).collect::<Result<Vec<_>>>()?;
     ingest::ingest(environment, route.feed, announcements, observer).await

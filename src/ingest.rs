@@ -9,7 +9,8 @@
 //! 3. *Decode* it into typed batches. A bad row fails its object, and only that one.
 //! 4. *Write* the batches as data files, durable and not yet visible. Small objects are decoded
 //!    wholly, judged, and only then written to files that they share; a large one has its own.
-//! 5. *Commit* files and ledger entries as the next version (see [`crate::commit`]).
+//! 5. *Commit* files and ledger entries as the next version (see [`crate::commit`]), under the
+//!    table's lease where the feed wants one, so that writers queue instead of colliding.
 //! 6. *Receipt*: what happened to each object, said as soon as it is known.
 //!
 //! Smallest first, and what is staged is committed before a large object begins. After a commit
@@ -26,17 +27,20 @@ use crate::commit::{self, Outcome, Pin, Plan, PlannedSource};
 use crate::config::Feed;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
+use crate::lease::{Claimant, Guard};
 use crate::parquet::TableWriter;
 use crate::receipt::{Observer, Receipt};
 use crate::source::Announcement;
 use crate::table::{self, DataFile, Table};
 
+mod attempts;
 mod budget;
 mod plan;
 mod rows;
 mod schema;
 mod select;
 mod task;
+mod time;
 
 pub use plan::{Action, IngestPlan, PlannedColumn, PlannedObject, plan};
 
@@ -44,6 +48,7 @@ use budget::Limits;
 use rows::{Rows, Staged};
 use select::Selection;
 use task::{Candidate, Facts, Task};
+use time::Timekeeper;
 
 /// Rounds in a row that end with no receipt, all being lost races, before the rest is handed back.
 const FRUITLESS_ROUNDS_MAX: u32 = 20;
@@ -78,36 +83,24 @@ pub async fn ingest_into(
     observer: &dyn Observer,
 ) -> Result<Vec<Receipt>> {
     let mut run = Run::new(environment, feed, table, observer);
-    let mut pending = run.candidates(announcements);
-    let mut fruitless_rounds = 0;
-    while fruitless_rounds < FRUITLESS_ROUNDS_MAX {
-        if pending.is_empty() {
-            return Ok(run.receipts);
-        }
-        let receipts_before = run.receipts.len();
-        let waiting = pending.clone();
-        pending = match run.round(pending).await {
-            Ok(again) => again,
-            Err(error) if run.receipts.is_empty() && is_for_the_caller(error.kind()) => {
-                return Err(error);
-            }
-            Err(error) => {
-                run.fail_waiting(waiting, &error);
-                return Ok(run.receipts);
-            }
-        };
-        fruitless_rounds =
-            if run.receipts.len() == receipts_before { fruitless_rounds + 1 } else { 0 };
+    let candidates = run.candidates(announcements);
+    match run.lease_for_run().await {
+        Ok(Some(guard)) => guard.during(run.rounds(candidates)).await?,
+        Ok(None) => run.rounds(candidates).await?,
+        Err(error) => run.fail_waiting(candidates, &error),
     }
-    let error = Error::new(ErrorKind::Contention, "it lost every race against other writers")
-        .with_advice("run again later; nothing of it was committed");
-    run.fail_waiting(pending, &error);
     Ok(run.receipts)
 }
 
 /// Whether an error is about what was asked, and not about what happened to any object.
 fn is_for_the_caller(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Configuration | ErrorKind::OverBudget)
+}
+
+/// Whether an object may be staged with others: it is small, and not suspected of anything.
+fn is_harmless(task: &Task, limits: &Limits) -> bool {
+    task.object.size_bytes <= limits.stage_bytes_max
+        && task.candidate.announcement.deliveries < attempts::DELIVERIES_MIN
 }
 
 /// One micro-batch under way.
@@ -119,6 +112,10 @@ struct Run<'a> {
     receipts: Vec<Receipt>,
     /// Whether this run has committed since the round's pin.
     has_committed: bool,
+    /// Says what there is time for.
+    time: Timekeeper<'a>,
+    /// Claims the table's lease, where the feed wants one.
+    claimant: Option<Claimant<'a>>,
 }
 
 impl<'a> Run<'a> {
@@ -128,7 +125,10 @@ impl<'a> Run<'a> {
         table: &'a dyn Table,
         observer: &'a dyn Observer,
     ) -> Self {
-        Self { environment, feed, table, observer, receipts: Vec::new(), has_committed: false }
+        let claimant = Claimant::new(environment, feed, table);
+        let time = Timekeeper::new(environment);
+        let (receipts, has_committed) = (Vec::new(), false);
+        Self { environment, feed, table, observer, receipts, has_committed, time, claimant }
     }
 
     /// Each announced object once.
@@ -144,6 +144,49 @@ impl<'a> Run<'a> {
         distinct.into_iter().map(candidate).collect()
     }
 
+    async fn lease_for_run(&self) -> Result<Option<Guard<'a>>> {
+        match &self.claimant {
+            Some(claimant) => claimant.for_run().await,
+            None => Ok(None),
+        }
+    }
+
+    async fn lease_for_commit(&self) -> Option<Guard<'a>> {
+        self.claimant.as_ref()?.for_commit().await
+    }
+
+    /// Takes the candidates in rounds, until each has its receipt.
+    async fn rounds(&mut self, mut pending: Vec<Candidate>) -> Result<()> {
+        let mut fruitless_rounds = 0;
+        while fruitless_rounds < FRUITLESS_ROUNDS_MAX {
+            if pending.is_empty() {
+                return Ok(());
+            }
+            if let Some(objection) = self.time.objection(0) {
+                self.fail_waiting(pending, &objection);
+                return Ok(());
+            }
+            let receipts_before = self.receipts.len();
+            let waiting = pending.clone();
+            pending = match self.round(pending).await {
+                Ok(again) => again,
+                Err(error) if self.receipts.is_empty() && is_for_the_caller(error.kind()) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    self.fail_waiting(waiting, &error);
+                    return Ok(());
+                }
+            };
+            fruitless_rounds =
+                if self.receipts.len() == receipts_before { fruitless_rounds + 1 } else { 0 };
+        }
+        let error = Error::new(ErrorKind::Contention, "it lost every race against other writers")
+            .with_advice("run again later; nothing of it was committed");
+        self.fail_waiting(pending, &error);
+        Ok(())
+    }
+
     /// Takes every candidate as far as it goes on one pin; returns those to be planned again.
     async fn round(&mut self, candidates: Vec<Candidate>) -> Result<Vec<Candidate>> {
         self.has_committed = false;
@@ -152,11 +195,8 @@ impl<'a> Run<'a> {
         let Some(pin) = pin else { return Ok(again) };
         let limits = Limits::new(self.environment, self.feed, pin.layout())?;
 
-        let (mut small, mut large) = (Vec::new(), Vec::new());
-        for task in tasks {
-            if task.object.size_bytes <= limits.stage_bytes_max { &mut small } else { &mut large }
-                .push(task);
-        }
+        let (mut small, mut large): (Vec<Task>, Vec<Task>) =
+            tasks.into_iter().partition(|task| is_harmless(task, &limits));
         let mut aliases = Some(aliases).filter(|aliases| !aliases.is_empty());
         while !small.is_empty() || aliases.is_some() {
             let rest = small.split_off(small.len().min(OBJECTS_PER_COMMIT_MAX));
@@ -166,9 +206,8 @@ impl<'a> Run<'a> {
             large.extend(left.too_large);
             small = rest;
         }
-        large.sort_by_key(|task: &Task| task.object.size_bytes);
-        for task in large {
-            again.extend(self.append_alone(&pin, &limits, task).await);
+        for (attempts_before, task) in self.dangerous_last(large).await {
+            again.extend(self.append_marked(&pin, &limits, task, attempts_before).await);
         }
         Ok(again)
     }
@@ -187,6 +226,10 @@ impl<'a> Run<'a> {
         let mut tasks = tasks.into_iter();
         while let Some(mut task) = tasks.next() {
             task.begin(self.environment);
+            if let Some(objection) = self.time.objection(task.object.size_bytes) {
+                left.again.extend(self.give_up(task, &objection));
+                continue;
+            }
             let (batches, facts) = match Rows::open(self, pin, limits, &task).stage().await {
                 Ok(Staged::Whole { batches, facts }) => (batches, facts),
                 Ok(Staged::Empty) => {
@@ -240,9 +283,40 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// One append of one large object, streamed.
-    async fn append_alone(&mut self, pin: &Pin, limits: &Limits, mut task: Task) -> Vec<Candidate> {
+    /// With how often they were begun before without an end: those go last, and otherwise the
+    /// smallest first.
+    async fn dangerous_last(&self, tasks: Vec<Task>) -> Vec<(u32, Task)> {
+        let mut marked = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            marked.push((self.attempts_before(&task).await, task));
+        }
+        marked.sort_by_key(|(attempts, task)| (*attempts, task.object.size_bytes));
+        marked
+    }
+
+    /// One append of one object that may be dangerous: if the function dies of it, a marker stays.
+    async fn append_marked(
+        &mut self,
+        pin: &Pin,
+        limits: &Limits,
+        mut task: Task,
+        attempts_before: u32,
+    ) -> Vec<Candidate> {
         task.begin(self.environment);
+        if let Some(objection) = self.time.objection(task.object.size_bytes) {
+            return self.give_up(task, &objection);
+        }
+        if let Some(objection) = self.mark(&task, attempts_before).await {
+            return self.give_up(task, &objection);
+        }
+        let marker = self.marker_of(&task);
+        let again = self.append_alone(pin, limits, task).await;
+        self.unmark(&marker).await;
+        again
+    }
+
+    /// One append of one large object, streamed.
+    async fn append_alone(&mut self, pin: &Pin, limits: &Limits, task: Task) -> Vec<Candidate> {
         let mut writer = match self.writer(pin, limits) {
             Ok(writer) => writer,
             Err(error) => return self.give_up(task, &error),
@@ -254,6 +328,11 @@ impl<'a> Run<'a> {
                     if let Err(error) = writer.write(&batch).await {
                         return self.give_up(task, &error);
                     }
+                    let (size, read) = (task.object.size_bytes, rows.bytes_read());
+                    if let Some(error) = self.time.objection_while(size, read, task.began()) {
+                        writer.abort().await;
+                        return self.give_up(task, &error);
+                    }
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -263,6 +342,7 @@ impl<'a> Run<'a> {
             }
         }
         let facts = rows.facts();
+        self.time.measure(facts.bytes_read, task.began());
         match writer.finish().await {
             Ok(files) => self.commit(pin, files, vec![(task, facts)], Vec::new()).await,
             Err(error) => self.give_up(task, &error),
@@ -279,12 +359,7 @@ impl<'a> Run<'a> {
     ) -> Vec<Candidate> {
         let sources = loaded.iter().map(|(task, facts)| task.planned(facts)).chain(aliases);
         let plan = Plan::new(self.environment, planned_on, files.clone(), sources.collect());
-        let attempts_max = self.feed.commit_attempts_max;
-        let committed = match self.pin_to_commit_on(planned_on).await {
-            Ok(pin) => commit::commit(self.environment, self.table, pin, &plan, attempts_max).await,
-            Err(error) => Err(error),
-        };
-        match committed {
+        match self.commit_plan(planned_on, &plan).await {
             Ok(Outcome::Committed { version, attempts }) => {
                 self.has_committed = true;
                 let share = Share::of(&files);
@@ -312,14 +387,24 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The pin itself, or the newest one, once our own commit has taken the version after it.
-    async fn pin_to_commit_on(&self, planned_on: &Pin) -> Result<Pin> {
-        if self.has_committed
-            && let Some(newest) = Pin::newest(self.table, &self.feed.ledger).await?
-        {
-            return Ok(newest);
+    /// Commits under the table's lease, where the feed wants one and it is to be had.
+    async fn commit_plan(&self, planned_on: &Pin, plan: &Plan) -> Result<Outcome> {
+        let guard = self.lease_for_commit().await;
+        // Others may have committed while we waited for our turn, or we ourselves.
+        let pin_again = guard.is_some() || self.has_committed;
+        let commit = async {
+            let newest = match pin_again {
+                true => Pin::newest(self.table, &self.feed.ledger).await?,
+                false => None,
+            };
+            let pin = newest.unwrap_or_else(|| planned_on.clone());
+            let attempts_max = self.feed.commit_attempts_max;
+            commit::commit(self.environment, self.table, pin, plan, attempts_max).await
+        };
+        match guard {
+            Some(guard) => guard.during(commit).await,
+            None => commit.await,
         }
-        Ok(planned_on.clone())
     }
 
     fn writer(&self, pin: &Pin, limits: &Limits) -> Result<TableWriter> {

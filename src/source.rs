@@ -44,6 +44,8 @@ pub struct Announcement {
     pub named: bool,
     /// Its size, where finding it told that.
     pub size_hint: Option<u64>,
+    /// How often it was announced, where that is known.
+    pub deliveries: u32,
     /// Why it cannot be asked for, for an object whose name is no key.
     pub unaddressable: Option<String>,
 }
@@ -58,9 +60,11 @@ impl Announcement {
         uri: &str,
         relative: &str,
         size_hint: Option<u64>,
+        deliveries: u32,
     ) -> Result<Self> {
         let (location, unaddressable) = stores.locate(uri)?;
-        Ok(Self { location, relative: relative.to_owned(), named: false, size_hint, unaddressable })
+        let relative = relative.to_owned();
+        Ok(Self { location, relative, named: false, size_hint, deliveries, unaddressable })
     }
 }
 

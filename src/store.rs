@@ -121,16 +121,19 @@ impl Stores {
         Ok((Location { mutable_in_place: scheme == "file", store, path, uri }, reason))
     }
 
+    /// The address of the object at `path` in the store of `uri`.
+    pub fn uri_of(&self, uri: &str, path: &Path) -> String {
+        Address::of(uri).sibling(path.as_ref())
+    }
+
     /// The address of the object that a listing of the store of `uri` calls `path`, and why it
     /// cannot be asked for, if it cannot.
     pub fn listed(&self, uri: &str, path: &Path) -> (String, Option<String>) {
-        let Address { scheme, bucket, .. } = Address::of(uri);
-        let address = |key: &str| format!("{scheme}://{bucket}/{key}");
         #[cfg(feature = "aws")]
         if let Some(key) = s3::unaddressable_key(path) {
-            return (address(&key), exact_path(&key).err());
+            return (Address::of(uri).sibling(&key), exact_path(&key).err());
         }
-        (address(path.as_ref()), None)
+        (self.uri_of(uri, path), None)
     }
 
     /// The one way of writing `address`: with a scheme, absolute; `//` inside a key is left alone.
@@ -200,6 +203,11 @@ impl<'a> Address<'a> {
         let (scheme, rest) = uri.split_once("://").unwrap_or_default();
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
         Self { scheme, bucket, key: if scheme == "file" { rest } else { key } }
+    }
+
+    /// The address of another key beside it.
+    fn sibling(&self, key: &str) -> String {
+        format!("{}://{}/{key}", self.scheme, self.bucket)
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::error::{Error, ErrorKind, Result};
 
 pub use answer::{Answer, BatchItemFailure, Dispositions, PartialBatchResponse};
-pub use route::{NoFeed, Route, route};
+pub use route::{NoFeed, Route, Routed, route};
 
 mod answer;
 mod envelope;

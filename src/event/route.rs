@@ -1,6 +1,6 @@
 //! Which feeds an announced object is for.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{AnnouncedObject, Message};
 use crate::config::{Feed, Settings};
@@ -13,8 +13,19 @@ use crate::store::Stores;
 pub struct Route<'a> {
     /// The feed.
     pub feed: &'a Feed,
-    /// Each object once, with its name below the source that it matches.
-    pub objects: Vec<(&'a AnnouncedObject, &'a str)>,
+    /// Each object once.
+    pub objects: Vec<Routed<'a>>,
+}
+
+/// An object that a feed is to take.
+#[derive(Debug, Clone, Copy)]
+pub struct Routed<'a> {
+    /// The object, as it was announced first.
+    pub object: &'a AnnouncedObject,
+    /// Its name below the source that it matches.
+    pub relative: &'a str,
+    /// How often it has been handed out, this time included: the most of its messages.
+    pub deliveries: u32,
 }
 
 /// Objects that no feed wants, each once.
@@ -29,23 +40,29 @@ pub fn route<'a>(
     settings: &'a Settings,
     messages: &'a [Message],
 ) -> Result<(Vec<Route<'a>>, NoFeed<'a>)> {
-    let mut seen = HashSet::new();
-    let objects: Vec<&AnnouncedObject> = messages
-        .iter()
-        .flat_map(|message| message.content.iter().flatten())
-        .filter(|object| seen.insert(&object.uri))
-        .collect();
+    let mut deliveries: HashMap<&str, u32> = HashMap::new();
+    let mut objects = Vec::new();
+    for message in messages {
+        for object in message.content.iter().flatten() {
+            let most = deliveries.entry(&object.uri).or_insert_with(|| {
+                objects.push(object);
+                1
+            });
+            *most = message.receive_count.unwrap_or(1).max(*most);
+        }
+    }
     let mut routes = Vec::new();
     let mut wanted = HashSet::new();
     for feed in &settings.feeds {
         let patterns: Vec<Pattern> =
             feed.source.iter().map(|text| Pattern::parse(stores, text)).collect::<Result<_>>()?;
-        let relative = |object: &'a AnnouncedObject| {
-            let name = patterns.iter().find_map(|pattern| pattern.relative(&object.uri))?;
-            Some((object, name))
+        let routed = |object: &'a AnnouncedObject| {
+            let relative = patterns.iter().find_map(|pattern| pattern.relative(&object.uri))?;
+            let deliveries = deliveries.get(object.uri.as_str()).copied().unwrap_or(1);
+            Some(Routed { object, relative, deliveries })
         };
-        let objects: Vec<_> = objects.iter().copied().filter_map(relative).collect();
-        wanted.extend(objects.iter().map(|(object, _)| &object.uri));
+        let objects: Vec<_> = objects.iter().copied().filter_map(routed).collect();
+        wanted.extend(objects.iter().map(|routed| &routed.object.uri));
         if !objects.is_empty() {
             routes.push(Route { feed, objects });
         }

@@ -174,23 +174,23 @@ mod routes {
             sequencer: None,
         };
         let uris = ["memory:///in/o/a.csv", "memory:///in/o/a.txt", "memory:///in/o/a.csv"];
-        let message = Message {
+        let message = |receive_count, uris: &[&str]| Message {
             id: None,
             group: None,
-            receive_count: None,
+            receive_count,
             ignored: 0,
-            content: Ok(uris.map(object).into()),
+            content: Ok(uris.iter().map(|uri| object(uri)).collect()),
         };
-        let messages = [message];
+        let messages = [message(Some(3), &uris), message(None, &uris[..1])];
         let (routes, no_feed) = route(&stores, &settings, &messages).unwrap();
         let routed: Vec<_> = routes
             .iter()
             .map(|route| {
-                let names: Vec<&str> = route.objects.iter().map(|(_, name)| *name).collect();
-                (route.feed.name.as_str(), names)
+                let names = route.objects.iter().map(|routed| (routed.relative, routed.deliveries));
+                (route.feed.name.as_str(), names.collect::<Vec<_>>())
             })
             .collect();
-        assert_eq!(routed, [("all", vec!["o/a.csv"]), ("orders", vec!["a.csv"])]);
+        assert_eq!(routed, [("all", vec![("o/a.csv", 3)]), ("orders", vec![("a.csv", 3)])]);
         assert_eq!(no_feed.iter().map(|o| o.uri.as_str()).collect::<Vec<_>>(), [uris[1]]);
     }
 }

@@ -57,7 +57,7 @@ async fn file_or_folder(
 
 fn named(location: Location, size_hint: Option<u64>) -> Announcement {
     let relative = location.uri.rsplit('/').next().unwrap_or_default().to_owned();
-    Announcement { location, relative, named: true, size_hint, unaddressable: None }
+    Announcement { location, relative, named: true, size_hint, deliveries: 1, unaddressable: None }
 }
 
 /// An empty local folder cannot be told from a missing file by listing it.
@@ -130,6 +130,7 @@ async fn list(
                 named: false,
                 size_hint: Some(meta.size),
                 unaddressable,
+                deliveries: 1,
             });
         }
     }
@@ -164,6 +165,7 @@ fn walk(
         };
         found.push(Announcement {
             relative: below(&base.uri, &uri).unwrap_or(&uri).to_owned(),
+            deliveries: 1,
             unaddressable: key.as_ref().err().cloned(),
             location: Location { uri, path: key.unwrap_or_default(), ..base.clone() },
             named: false,
