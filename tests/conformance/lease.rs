@@ -17,7 +17,7 @@ const ROUNDS: u64 = 10;
 /// Less than the duration, and more than half of it.
 const A_WHILE: Duration = Duration::from_secs(40);
 
-conformance!(leases: object, file => [
+conformance!(leases: object, object_on_s3, file => [
     a_new_lease_is_nobodys,
     a_claim_is_written_down,
     a_second_claim_is_told_who_holds_it,

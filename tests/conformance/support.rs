@@ -8,6 +8,8 @@ use std::time::Duration;
 pub mod delta;
 pub mod leases;
 pub mod liar;
+#[cfg(feature = "aws")]
+pub mod s3;
 pub mod stores;
 pub mod tables;
 

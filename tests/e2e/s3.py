@@ -1,6 +1,7 @@
 """S3 on the loopback: moto's server, one request at a time, with a hook for faults."""
 
 import os
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -160,3 +161,13 @@ def serve():
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+if __name__ == "__main__":
+    # For tests that are not Python's: serves until its standard input ends, as it does with whoever
+    # started it.
+    with serve() as started:
+        place = {"LocationConstraint": REGION}
+        started.client("s3").create_bucket(Bucket="conformance", CreateBucketConfiguration=place)
+        print(started.endpoint, flush=True)
+        sys.stdin.read()

@@ -129,6 +129,11 @@ pub fn object() -> Opened<Leases> {
     Ok(in_store(stores::memory()?))
 }
 
+/// An object on S3.
+pub fn object_on_s3() -> Opened<Leases> {
+    Ok(in_store(stores::s3()?))
+}
+
 /// The same in a store that breaks a promise.
 pub fn lying(lie: Lie) -> Opened<Leases> {
     Ok(in_store(liar::store(lie)?))

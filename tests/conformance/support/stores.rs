@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use lakefeed::clock::SystemClock;
+use lakefeed::clock::{Entropy, SystemClock};
 use lakefeed::fault::{FaultRates, FaultyStore, SeededFaults};
 use lakefeed::store::Stores;
 use object_store::local::LocalFileSystem;
@@ -138,8 +138,26 @@ pub fn faultless() -> Opened<Store> {
     Ok(memory()?.through(|inner| FaultyStore::new(inner, faults, clock, Arc::default())))
 }
 
+/// On S3.
+#[cfg(feature = "aws")]
+pub fn s3() -> Opened<Store> {
+    let stores = Stores::new(PathBuf::from("/")).with_s3(super::s3::access()?);
+    let address = format!("s3://conformance/{}/some folder", Entropy::from_system().uuid());
+    Ok(of(&stores, &address, None, MEMORY))
+}
+
+/// On S3.
+#[cfg(not(feature = "aws"))]
+pub fn s3() -> Opened<Store> {
+    Err(super::Missing { backend: "S3", remedy: "build with the feature aws" })
+}
+
 fn at(address: &str, scratch: Option<TempDir>, can: Capabilities) -> Store {
-    let location = Stores::new(PathBuf::from("/")).resolve(address).unwrap();
+    of(&Stores::new(PathBuf::from("/")), address, scratch, can)
+}
+
+fn of(stores: &Stores, address: &str, scratch: Option<TempDir>, can: Capabilities) -> Store {
+    let location = stores.resolve(address).unwrap();
     Store {
         quick: Arc::clone(&location.store),
         store: location.store,

@@ -364,6 +364,11 @@ pub fn delta_on_memory() -> Opened<Lake> {
     Ok(delta_on(stores::memory()?))
 }
 
+/// Delta, on S3.
+pub fn delta_on_s3() -> Opened<Lake> {
+    Ok(delta_on(stores::s3()?))
+}
+
 /// Delta, on a local disk.
 pub fn delta_on_local() -> Opened<Lake> {
     Ok(delta_on(stores::local()?))
