@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use lakefeed::clock::{Entropy, SystemClock};
+use lakefeed::clock::SystemClock;
 use lakefeed::fault::{FaultRates, FaultyStore, SeededFaults};
 use lakefeed::store::Stores;
 use object_store::local::LocalFileSystem;
@@ -142,7 +142,8 @@ pub fn faultless() -> Opened<Store> {
 #[cfg(feature = "aws")]
 pub fn s3() -> Opened<Store> {
     let stores = Stores::new(PathBuf::from("/")).with_s3(super::s3::access()?);
-    let address = format!("s3://conformance/{}/some folder", Entropy::from_system().uuid());
+    let address =
+        format!("s3://conformance/{}/some folder", lakefeed::clock::Entropy::from_system().uuid());
     Ok(of(&stores, &address, None, MEMORY))
 }
 
