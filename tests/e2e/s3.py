@@ -1,6 +1,7 @@
 """S3 on the loopback: moto's server, one request at a time, with a hook for faults."""
 
 import os
+import socket
 import sys
 import threading
 from contextlib import contextmanager
@@ -33,10 +34,13 @@ class Request:
     headers: dict[str, str]
 
 
+CUT = "000 the connection is cut"
+
+
 @dataclass
 class Fault:
     """Answers `status` to the first `times` requests that `wanted` picks; with `effect`, once the
-    server has done what it was asked, else instead."""
+    server has done what it was asked, else instead. The status CUT cuts the connection."""
 
     wanted: Callable[[Request], bool]
     status: str = "500 Internal Server Error"
@@ -142,9 +146,11 @@ def serve():
                 if fault.effect:
                     outcome = []
                     list(moto(environ, lambda status, *_: outcome.append(status)))
-                    assert outcome[0].startswith("2"), outcome
+                    assert outcome[0][0] in "24", outcome
                 else:
                     environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+                if fault.status == CUT:
+                    environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
                 start_response(fault.status, [("Content-Length", "0"), *fault.headers])
                 return [b""]
         return moto(environ, start_response)

@@ -220,6 +220,33 @@ def test_an_object_that_is_replaced_while_it_is_read_is_read_again(s3, has_table
     assert s3.column(TABLE, "id") == ([0, 2, 3] if has_table else [2, 3])
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("effect", [True, False], ids=["after it took effect", "instead"])
+@pytest.mark.parametrize("status", ["503 Slow Down", server.CUT], ids=["refused", "cut"])
+def test_one_fault_at_each_request_loses_and_doubles_nothing(s3, status, effect):
+    """From the first request of an ingest into a new table to its last, each in turn."""
+    s3.put("landing", "a.csv", "id\n1\n2\n")
+    struck, number = [], 0
+    while len(struck) == number:
+        number += 1
+        table, begin = f"s3://lake/{number}", len(s3.requests)
+        fault = server.Fault(lambda _: len(s3.requests) == begin + number, status, effect)
+        s3.faults[:] = [fault]
+        run = ingest(s3, "s3://landing/a.csv", table=table)
+        if fault.struck:
+            struck.append(s3.requests[begin + number - 1])
+        told = f"{number}: {struck[-1]}\n{run}"
+        (receipt,) = run.receipts
+        # A client that repeats its request gets over one failure.
+        assert receipt["status"] == lake.COMMITTED or status == server.CUT, told
+        (again,) = ingest_all(s3, "s3://landing/a.csv", table=table).receipts
+        was_taken = receipt["status"] == lake.COMMITTED
+        assert again["status"] == (lake.DUPLICATE if was_taken else lake.COMMITTED), told
+        assert sorted(row["id"] for row in s3.read_with_deltalake(table)) == [1, 2], told
+    assert len(struck) > 15, "an ingest makes more requests than that"
+
+
 def test_an_upload_that_failed_is_aborted(s3):
     numbers = random.Random(7)
     rows = "".join(f"{i},{numbers.getrandbits(256):064x}\n" for i in range(300_000))
