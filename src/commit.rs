@@ -355,7 +355,8 @@ async fn adopt(
     pin: &Pin,
     snapshot: &Snapshot,
 ) -> Result<CommitOutcome> {
-    let pointer = pin.ledger.write_empty_tail(table, &environment.entropy).await?;
+    let pointer = ledger::first_pointer(&environment.entropy);
+    pin.ledger.write_first_tail(table, pointer).await?;
     let nothing = Append { id: environment.entropy.uuid(), files: vec![], sources: vec![] };
     let outcome = table.try_commit(snapshot, &nothing, pin.ledger.name(), pointer).await?;
     forget_lost_tail(table, pin, pointer, outcome).await;

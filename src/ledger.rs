@@ -278,25 +278,20 @@ impl Ledger {
         &self.table_id
     }
 
-    /// Writes the tail of a table that is to be created: sequence 0, empty.
+    /// Writes the tail of an adoption: sequence 0, empty.
     ///
     /// # Errors
     /// [`ErrorKind::StorageUnavailable`].
     pub async fn write_first_tail(&self, table: &dyn Table, pointer: Pointer) -> Result<()> {
         let header = self.header(0, self.fence);
         match put_tail(table, &self.table_id, &self.name, pointer, &header, &[]).await? {
-            // Nobody else knows the id of the table: it is our own, of a PUT that the store's client
-            // repeated because its answer was lost.
-            TailPut::Written | TailPut::NameTaken => Ok(()),
+            TailPut::Written => Ok(()),
+            TailPut::NameTaken => Err(Error::new(
+                ErrorKind::StorageUnavailable,
+                "another writer drew the same random name for its ledger",
+            )
+            .with_advice("run again")),
         }
-    }
-
-    /// Writes the tail of an adoption: sequence 0, empty.
-    ///
-    /// # Errors
-    /// [`ErrorKind::StorageUnavailable`].
-    pub async fn write_empty_tail(&self, table: &dyn Table, entropy: &Entropy) -> Result<Pointer> {
-        self.write_tail(table, entropy, 0, self.fence, &[]).await
     }
 
     /// Writes the tail that follows this one: every entry so far, and `added`.
@@ -310,7 +305,7 @@ impl Ledger {
         added: &[Entry],
     ) -> Result<Pointer> {
         let entries: Vec<&Entry> = self.entries.iter().chain(added).collect();
-        self.write_tail(table, entropy, self.sequence + 1, self.fence, &entries).await
+        self.write_tail(table, entropy, self.fence, &entries).await
     }
 
     /// Writes a tail that forgets this one and starts again with `entries`, behind a new fence.
@@ -326,20 +321,17 @@ impl Ledger {
         let entries: Vec<&Entry> = entries.iter().collect();
         // A fence is the sequence of the tail that set it: higher than every one before, known or
         // lost.
-        let sequence = self.sequence + 1;
-        self.write_tail(table, entropy, sequence, sequence, &entries).await
+        self.write_tail(table, entropy, self.sequence + 1, &entries).await
     }
 
-    /// Writes a tail under a name that nobody has: one that is taken may be another writer's, who
-    /// would delete it.
     async fn write_tail(
         &self,
         table: &dyn Table,
         entropy: &Entropy,
-        sequence: u64,
         fence: u64,
         entries: &[&Entry],
     ) -> Result<Pointer> {
+        let sequence = self.sequence + 1;
         let header = self.header(sequence, fence);
         for _ in 0..TAIL_NAME_ATTEMPTS_MAX {
             let pointer = pointer_of(sequence, entropy);
