@@ -27,8 +27,8 @@ pub struct Missing {
 /// A backend, fresh and empty, if it is there.
 pub type Opened<B> = Result<B, Missing>;
 
-/// One `#[test]` for each promise on each backend. Backends are functions in a module of `support` that return
-/// [`Opened`], promises are functions of this module that take what they opened.
+/// One `#[test]` for each promise on each backend. Backends are functions in a module of `support`
+/// that return [`Opened`], promises are functions of this module that take what they opened.
 ///
 /// ```text
 /// conformance!(stores: memory, local => [a_second_create_is_refused, a_list_is_by_segment]);

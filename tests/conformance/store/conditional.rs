@@ -17,7 +17,8 @@ fn body(racer: usize) -> Vec<u8> {
     vec![racer as u8; 1_000 + racer * 97]
 }
 
-/// Lets all racers go at once, each on a thread of its own, and returns what each was told, in their order.
+/// Lets all racers go at once, each on a thread of its own, and returns what each was told, in their
+/// order.
 async fn race(store: &Arc<Store>, name: &str, mode: PutMode) -> Vec<Result<PutResult>> {
     let start = Arc::new(Barrier::new(RACERS));
     let racers: Vec<_> = (0..RACERS)

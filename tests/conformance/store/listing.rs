@@ -1,7 +1,8 @@
 //! Listings: finding sources, a table's log, and a ledger whose pointer is lost.
 //!
-//! Who relies on what: the ledger and the search for sources take a listing in any order; the Delta kernel reads
-//! `list_with_offset` as it comes, and takes it to be ordered, except for `file:` addresses, which it sorts.
+//! Who relies on what: the ledger and the search for sources take a listing in any order; the Delta
+//! kernel reads `list_with_offset` as it comes, and takes it to be ordered, except for `file:`
+//! addresses, which it sorts.
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::{Error, ObjectStoreExt};

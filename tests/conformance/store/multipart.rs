@@ -78,7 +78,8 @@ async fn an_abort_after_the_end_takes_nothing_away(store: Store) {
     assert_eq!(store.read("file").await, b"content");
 }
 
-/// As when a process is killed, but for the parts that some stores keep where no listing shows them.
+/// As when a process is killed, but for the parts that some stores keep where no listing shows
+/// them.
 pub async fn a_dropped_upload_shows_nothing(store: Store) {
     let mut upload = store.upload("file").await;
     let [first, second, _] = parts();

@@ -1,4 +1,5 @@
-//! Reads: of one version of an object, whole and in ranges. Sources, logs and data files are read so.
+//! Reads: of one version of an object, whole and in ranges. Sources, logs and data files are read
+//! so.
 
 use object_store::{Error, GetOptions, GetRange, ObjectStoreExt, Result};
 

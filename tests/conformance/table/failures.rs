@@ -1,4 +1,5 @@
-//! What goes wrong: tables that are not ours to write, tables that are damaged, and storage that fails.
+//! What goes wrong: tables that are not ours to write, tables that are damaged, and storage that
+//! fails.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
