@@ -31,7 +31,7 @@ pub type Opened<B> = Result<B, Missing>;
 /// that return [`Opened`], promises are functions of this module that take what they opened.
 ///
 /// ```text
-/// conformance!(stores: memory, local => [a_second_create_is_refused, a_list_is_by_segment]);
+/// conformance!(stores: memory, local => [a_second_create_is_refused, ranges_are_exact]);
 /// ```
 macro_rules! conformance {
     ($family:ident: $($backend:ident),+ => $promises:tt) => {
@@ -48,6 +48,20 @@ macro_rules! conformance {
                 $crate::support::hold($crate::support::$family::$backend, super::$promise);
             }
         )+
+    };
+}
+
+/// Holds every store to the promises: here is where one is added.
+macro_rules! on_every_store {
+    ($promises:tt) => {
+        conformance!(stores: memory, local, faultless => $promises);
+    };
+}
+
+/// Holds every table to the promises: here is where one is added.
+macro_rules! on_every_table {
+    ($promises:tt) => {
+        conformance!(tables: delta_on_memory, delta_on_local => $promises);
     };
 }
 

@@ -109,7 +109,7 @@ async fn an_overwrite_leaves_the_new_content_alone(store: Store) {
     assert_eq!(store.names(None).await, ["object"]);
 }
 
-conformance!(stores: memory, local, faultless => [
+on_every_store!([
     a_key_is_kept_to_the_letter,
     keys_that_differ_are_two,
     a_name_that_ends_in_a_hash_and_a_number,

@@ -139,7 +139,7 @@ async fn ten_thousand_keys_are_listed_once_each(store: Store) {
     assert!(store.names_after("", &expected[MANY / 2 - 1]).await == upper);
 }
 
-conformance!(stores: memory, local, faultless => [
+on_every_store!([
     a_list_shows_what_was_just_written_and_not_what_was_deleted,
     a_list_tells_sizes,
     a_prefix_is_of_whole_segments,

@@ -115,7 +115,7 @@ async fn uploads_to_one_name_do_not_mix(store: Store) {
     assert!(store.read("file").await == [vec![2; PART_BYTES], b"other".to_vec()].concat());
 }
 
-conformance!(stores: memory, local, faultless => [
+on_every_store!([
     an_upload_shows_when_it_is_complete_and_whole,
     parts_are_in_the_order_in_which_they_were_begun,
     an_aborted_upload_shows_nothing,

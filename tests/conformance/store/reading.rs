@@ -187,7 +187,7 @@ async fn a_large_object_comes_back(store: Store) {
     assert!(read == content);
 }
 
-conformance!(stores: memory, local, faultless => [
+on_every_store!([
     what_is_not_there_is_not_found,
     put_head_get_and_list_agree,
     a_rewrite_has_another_tag,

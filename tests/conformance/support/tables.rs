@@ -172,6 +172,7 @@ impl Lake {
             clock: Arc::new(Hurried(SystemClock::default())),
             entropy: Arc::new(Entropy::from_system()),
             stores: Arc::new(stores),
+            process: "conformance".to_owned(),
             budget: MemoryBudget::for_process(1 << 30).unwrap(),
         };
         let address = format!("{}/{TABLE}", self.store.address);

@@ -152,7 +152,7 @@ async fn a_creation_may_be_unknown_too(lake: Lake) {
     }
 }
 
-conformance!(tables: delta_on_memory, delta_on_local => [
+on_every_table!([
     a_table_that_asks_for_what_we_do_not_know_is_refused,
     a_damaged_table_is_told_of,
     storage_that_fails_is_neither_damage_nor_absence,
