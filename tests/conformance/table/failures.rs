@@ -139,6 +139,20 @@ async fn what_cannot_be_found_out_is_unknown_and_told_by_a_later_load(lake: Lake
     }
 }
 
+/// The first offer may be on its way yet, whatever is said of the second.
+async fn a_refusal_after_a_lost_answer_is_unknown(lake: Lake) {
+    let (process, base) = lake.created().await;
+    let append = process.append(&base, "a.csv", 0..5).await;
+    let is_offered = AtomicBool::new(false);
+    let unlucky = lake.process_with(move |call| match is_write(call) {
+        true if is_offered.swap(true, Ordering::SeqCst) => Fault::Refuse,
+        true => Fault::LoseRequest,
+        false => Fault::None,
+    });
+    let outcome = unlucky.try_commit(&base, &append, 2).await;
+    assert_eq!(outcome.unwrap(), CommitOutcome::Unknown);
+}
+
 async fn a_creation_may_be_unknown_too(lake: Lake) {
     let definition = TableDefinition { schema: numbered_schema(), partition_by: vec![] };
     for (fault, is_done) in [(Fault::LoseRequest, false), (Fault::LoseAnswer, true)] {
@@ -159,5 +173,6 @@ on_every_table!([
     what_is_refused_did_not_happen,
     an_answer_that_is_lost_or_wrong_is_found_out,
     what_cannot_be_found_out_is_unknown_and_told_by_a_later_load,
+    a_refusal_after_a_lost_answer_is_unknown,
     a_creation_may_be_unknown_too,
 ]);
