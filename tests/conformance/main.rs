@@ -15,5 +15,6 @@
 #[macro_use]
 mod support;
 
+mod lease;
 mod store;
 mod table;

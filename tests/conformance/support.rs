@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 pub mod delta;
+pub mod leases;
 pub mod liar;
 pub mod stores;
 pub mod tables;

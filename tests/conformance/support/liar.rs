@@ -80,8 +80,12 @@ impl ObjectStore for Liar {
         mut options: PutOptions,
     ) -> Result<PutResult> {
         match (self.lie, &options.mode) {
-            (Lie::CreatesOverwrite, PutMode::Create)
-            | (Lie::UpdatesOverwrite, PutMode::Update(_)) => options.mode = PutMode::Overwrite,
+            (Lie::CreatesOverwrite, PutMode::Create) => options.mode = PutMode::Overwrite,
+            (Lie::UpdatesOverwrite, PutMode::Update(_)) => {
+                #[allow(clippy::disallowed_methods)] // So that others read what it overwrites.
+                tokio::time::sleep(THOUGHT).await;
+                options.mode = PutMode::Overwrite;
+            }
             (Lie::CreatesLookFirst, PutMode::Create) => {
                 self.look_first(location).await?;
                 options.mode = PutMode::Overwrite;
