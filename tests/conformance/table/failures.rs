@@ -42,17 +42,26 @@ async fn a_damaged_table_is_told_of(lake: Lake) {
 }
 
 async fn storage_that_fails_is_neither_damage_nor_absence(lake: Lake) {
-    for is_there in [false, true] {
-        if is_there {
-            let (process, _) = lake.created().await;
-            process.add("a.csv", 0..5, 2).await;
-        }
-        for fault in [Fault::Refuse, Fault::LoseRequest, Fault::LoseAnswer] {
-            let loaded = lake.process_with(move |_| fault).table.load(LEDGER).await;
-            let error = loaded.expect_err("nothing can be known");
-            assert_eq!(error.kind(), ErrorKind::StorageUnavailable, "{fault:?}: {error}");
+    let faults = [Fault::Refuse, Fault::LoseRequest, Fault::LoseAnswer];
+    for fault in faults {
+        fails_to_load(&lake, move |_| fault).await;
+    }
+    let (process, _) = lake.created().await;
+    process.add("a.csv", 0..5, 2).await;
+    for fault in faults {
+        fails_to_load(&lake, move |_| fault).await;
+        for failing in [Operation::Get, Operation::List] {
+            let is_failing = move |call: &Call<'_>| call.operation == failing;
+            fails_to_load(&lake, move |call| if is_failing(call) { fault } else { Fault::None })
+                .await;
         }
     }
+}
+
+async fn fails_to_load(lake: &Lake, faults: impl Fn(&Call<'_>) -> Fault + Send + Sync + 'static) {
+    let loaded = lake.process_with(faults).table.load(LEDGER).await;
+    let error = loaded.expect_err("nothing can be known");
+    assert_eq!(error.kind(), ErrorKind::StorageUnavailable, "{error}");
 }
 
 fn is_write(call: &Call<'_>) -> bool {
