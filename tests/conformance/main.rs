@@ -1,8 +1,8 @@
-//! Conformance: what Lakefeed takes for granted of its backends, one function for each promise, run on every
-//! backend that it supports.
+//! Conformance: what Lakefeed takes for granted of its backends, one function for each promise, run
+//! on every backend that it supports.
 //!
-//! A test's name is `suite::subject::backend::promise`, so that a failure names both. How a backend is added
-//! is in `CONTRIBUTING.md`.
+//! A test's name is `suite::subject::backend::promise`, so that a failure names both. How a backend
+//! is added is in `CONTRIBUTING.md`.
 //!
 //! ```text
 //! cargo test --test conformance                everything

@@ -30,11 +30,11 @@ pub struct Missing {
 /// A backend, fresh and empty, if it is there.
 pub type Opened<B> = Result<B, Missing>;
 
-/// One `#[test]` for each promise on each backend. Backends are functions in a module of `support` that return
-/// [`Opened`], promises are functions of this module that take what they opened.
+/// One `#[test]` for each promise on each backend. Backends are functions in a module of `support`
+/// that return [`Opened`], promises are functions of this module that take what they opened.
 ///
 /// ```text
-/// conformance!(stores: memory, local => [a_second_create_is_refused, a_list_is_by_segment]);
+/// conformance!(stores: memory, local => [a_second_create_is_refused, ranges_are_exact]);
 /// ```
 macro_rules! conformance {
     ($family:ident: $($backend:ident),+ => $promises:tt) => {
@@ -51,6 +51,20 @@ macro_rules! conformance {
                 $crate::support::hold($crate::support::$family::$backend, super::$promise);
             }
         )+
+    };
+}
+
+/// Holds every store to the promises: here is where one is added.
+macro_rules! on_every_store {
+    ($promises:tt) => {
+        conformance!(stores: memory, local, faultless, s3 => $promises);
+    };
+}
+
+/// Holds every table to the promises: here is where one is added.
+macro_rules! on_every_table {
+    ($promises:tt) => {
+        conformance!(tables: delta_on_memory, delta_on_local, delta_on_s3 => $promises);
     };
 }
 

@@ -155,7 +155,7 @@ async fn one_of_many_updaters_wins(store: Store) {
     }
 }
 
-conformance!(stores: memory, local, faultless, s3 => [
+on_every_store!([
     a_second_create_is_refused,
     a_create_does_not_follow_an_overwrite,
     one_of_many_creators_wins,

@@ -63,7 +63,8 @@ async fn keys_that_differ_are_two(store: Store) {
     }
 }
 
-/// The names of the local store's unfinished files: it refuses them, rather than to take one for the other.
+/// The names of the local store's unfinished files: it refuses them, rather than to take one for the
+/// other.
 async fn a_name_that_ends_in_a_hash_and_a_number(store: Store) {
     let put = store.store.put(&store.key("file.csv#1"), "x".into()).await;
     if store.can.staging_names {
@@ -108,7 +109,7 @@ async fn an_overwrite_leaves_the_new_content_alone(store: Store) {
     assert_eq!(store.names(None).await, ["object"]);
 }
 
-conformance!(stores: memory, local, faultless, s3 => [
+on_every_store!([
     a_key_is_kept_to_the_letter,
     keys_that_differ_are_two,
     a_name_that_ends_in_a_hash_and_a_number,

@@ -1,7 +1,8 @@
 //! Listings: finding sources, a table's log, and a ledger whose pointer is lost.
 //!
-//! Who relies on what: the ledger and the search for sources take a listing in any order; the Delta kernel reads
-//! `list_with_offset` as it comes, and takes it to be ordered, except for `file:` addresses, which it sorts.
+//! Who relies on what: the ledger and the search for sources take a listing in any order; the Delta
+//! kernel reads `list_with_offset` as it comes, and takes it to be ordered, except for `file:`
+//! addresses, which it sorts.
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::{Error, ObjectStoreExt};
@@ -138,7 +139,7 @@ async fn ten_thousand_keys_are_listed_once_each(store: Store) {
     assert!(store.names_after("", &expected[MANY / 2 - 1]).await == upper);
 }
 
-conformance!(stores: memory, local, faultless => [
+on_every_store!([
     a_list_shows_what_was_just_written_and_not_what_was_deleted,
     a_list_tells_sizes,
     a_prefix_is_of_whole_segments,

@@ -78,7 +78,8 @@ async fn an_abort_after_the_end_takes_nothing_away(store: Store) {
     assert_eq!(store.read("file").await, b"content");
 }
 
-/// As when a process is killed, but for the parts that some stores keep where no listing shows them.
+/// As when a process is killed, but for the parts that some stores keep where no listing shows
+/// them.
 pub async fn a_dropped_upload_shows_nothing(store: Store) {
     let mut upload = store.upload("file").await;
     let [first, second, _] = parts();
@@ -114,7 +115,7 @@ async fn uploads_to_one_name_do_not_mix(store: Store) {
     assert!(store.read("file").await == [vec![2; PART_BYTES], b"other".to_vec()].concat());
 }
 
-conformance!(stores: memory, local, faultless, s3 => [
+on_every_store!([
     an_upload_shows_when_it_is_complete_and_whole,
     parts_are_in_the_order_in_which_they_were_begun,
     an_aborted_upload_shows_nothing,

@@ -1,4 +1,5 @@
-//! Reads: of one version of an object, whole and in ranges. Sources, logs and data files are read so.
+//! Reads: of one version of an object, whole and in ranges. Sources, logs and data files are read
+//! so.
 
 use object_store::{Error, GetOptions, GetRange, ObjectStoreExt, Result};
 
@@ -186,7 +187,7 @@ async fn a_large_object_comes_back(store: Store) {
     assert!(read == content);
 }
 
-conformance!(stores: memory, local, faultless => [
+on_every_store!([
     what_is_not_there_is_not_found,
     put_head_get_and_list_agree,
     a_rewrite_has_another_tag,

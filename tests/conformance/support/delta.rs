@@ -91,15 +91,16 @@ impl Format for Delta {
             path: path.clone(),
             body: Some(body_of(&[json!({ "protocol": protocol })])),
         };
+        let unknown = ["notKnownToAnybody"];
         vec![
             asks(
                 "a feature of writers",
-                json!({"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["notKnownToAnybody"]}),
+                json!({"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": unknown}),
             ),
             asks(
                 "a feature of readers and writers",
                 json!({"minReaderVersion": 3, "minWriterVersion": 7,
-                       "readerFeatures": ["notKnownToAnybody"], "writerFeatures": ["notKnownToAnybody"]}),
+                       "readerFeatures": unknown, "writerFeatures": unknown}),
             ),
             asks("a later protocol", json!({"minReaderVersion": 99, "minWriterVersion": 99})),
         ]

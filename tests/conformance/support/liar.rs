@@ -18,7 +18,7 @@ use super::stores::{Store, memory};
 use super::{Opened, tables};
 
 /// How long the store that looks first thinks about what it saw.
-const THOUGHT: Duration = Duration::from_millis(5);
+const THOUGHT: Duration = Duration::from_millis(100);
 
 /// The promise that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -40,7 +40,8 @@ pub struct Capabilities {
     pub suffix_ranges: bool,
     /// Deleting what is not there is told as not found; without it, nothing is said.
     pub deletion_tells_of_absence: bool,
-    /// Listings are in the order of keys. The Delta kernel relies on that, except for `file:` addresses.
+    /// Listings are in the order of keys. The Delta kernel relies on that, except for `file:`
+    /// addresses.
     pub ordered_listings: bool,
     /// Names that end in `#` and a number are keys as any other; without it, they are refused.
     pub staging_names: bool,
@@ -131,7 +132,8 @@ pub fn local() -> Opened<Store> {
     Ok(Store { quick: Arc::new(LocalFileSystem::new()), ..store })
 }
 
-/// In memory, behind the decorator that the simulation injects its faults with, when it injects none.
+/// In memory, behind the decorator that the simulation injects its faults with, when it injects
+/// none.
 pub fn faultless() -> Opened<Store> {
     let faults = Arc::new(SeededFaults::new(1, FaultRates::NONE));
     let clock = Arc::new(SystemClock::default());

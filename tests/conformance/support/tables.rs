@@ -1,4 +1,5 @@
-//! Tables: a place for one, processes that write to it, and a reader of the format that is not on trial.
+//! Tables: a place for one, processes that write to it, and a reader of the format that is not on
+//! trial.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -54,7 +55,8 @@ pub trait Format: Send + Sync {
     /// Another writer's commit, which adds the file `path` of `rows` rows and moves no pointer.
     async fn append(&self, table: &Files, path: &str, rows: u64);
 
-    /// What another writer may do so that nobody may write to the table who does not know what it asks for.
+    /// What another writer may do so that nobody may write to the table who does not know what it
+    /// asks for.
     async fn demands(&self, table: &Files) -> Vec<Change>;
 
     /// What may be wrong with a table of three versions or more.

@@ -203,7 +203,7 @@ async fn ledgers_have_pointers_of_their_own(lake: Lake) {
     assert_eq!(table.load("othe").await.unwrap().unwrap().pointer, None);
 }
 
-conformance!(tables: delta_on_memory, delta_on_local, delta_on_s3 => [
+on_every_table!([
     a_commit_takes_exactly_the_next_version,
     several_files_show_at_once,
     files_are_not_seen_before_their_commit,

@@ -96,7 +96,7 @@ pub async fn one_of_many_creators_wins(lake: Lake) {
     assert_eq!((&now.table_id, now.pointer), (&won[0].1, Some(won[0].2)));
 }
 
-conformance!(tables: delta_on_memory, delta_on_local, delta_on_s3 => [
+on_every_table!([
     nothing_is_no_table,
     planning_a_creation_writes_nothing,
     a_creation_is_version_0_with_its_pointer,

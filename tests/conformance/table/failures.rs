@@ -1,4 +1,5 @@
-//! What goes wrong: tables that are not ours to write, tables that are damaged, and storage that fails.
+//! What goes wrong: tables that are not ours to write, tables that are damaged, and storage that
+//! fails.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -41,17 +42,26 @@ async fn a_damaged_table_is_told_of(lake: Lake) {
 }
 
 async fn storage_that_fails_is_neither_damage_nor_absence(lake: Lake) {
-    for is_there in [false, true] {
-        if is_there {
-            let (process, _) = lake.created().await;
-            process.add("a.csv", 0..5, 2).await;
-        }
-        for fault in [Fault::Refuse, Fault::LoseRequest, Fault::LoseAnswer] {
-            let loaded = lake.process_with(move |_| fault).table.load(LEDGER).await;
-            let error = loaded.expect_err("nothing can be known");
-            assert_eq!(error.kind(), ErrorKind::StorageUnavailable, "{fault:?}: {error}");
+    let faults = [Fault::Refuse, Fault::LoseRequest, Fault::LoseAnswer];
+    for fault in faults {
+        fails_to_load(&lake, move |_| fault).await;
+    }
+    let (process, _) = lake.created().await;
+    process.add("a.csv", 0..5, 2).await;
+    for fault in faults {
+        fails_to_load(&lake, move |_| fault).await;
+        for failing in [Operation::Get, Operation::List] {
+            let is_failing = move |call: &Call<'_>| call.operation == failing;
+            fails_to_load(&lake, move |call| if is_failing(call) { fault } else { Fault::None })
+                .await;
         }
     }
+}
+
+async fn fails_to_load(lake: &Lake, faults: impl Fn(&Call<'_>) -> Fault + Send + Sync + 'static) {
+    let loaded = lake.process_with(faults).table.load(LEDGER).await;
+    let error = loaded.expect_err("nothing can be known");
+    assert_eq!(error.kind(), ErrorKind::StorageUnavailable, "{error}");
 }
 
 fn is_write(call: &Call<'_>) -> bool {
@@ -138,6 +148,20 @@ async fn what_cannot_be_found_out_is_unknown_and_told_by_a_later_load(lake: Lake
     }
 }
 
+/// The first offer may be on its way yet, whatever is said of the second.
+async fn a_refusal_after_a_lost_answer_is_unknown(lake: Lake) {
+    let (process, base) = lake.created().await;
+    let append = process.append(&base, "a.csv", 0..5).await;
+    let is_offered = AtomicBool::new(false);
+    let unlucky = lake.process_with(move |call| match is_write(call) {
+        true if is_offered.swap(true, Ordering::SeqCst) => Fault::Refuse,
+        true => Fault::LoseRequest,
+        false => Fault::None,
+    });
+    let outcome = unlucky.try_commit(&base, &append, 2).await;
+    assert_eq!(outcome.unwrap(), CommitOutcome::Unknown);
+}
+
 async fn a_creation_may_be_unknown_too(lake: Lake) {
     let definition = TableDefinition { schema: numbered_schema(), partition_by: vec![] };
     for (fault, is_done) in [(Fault::LoseRequest, false), (Fault::LoseAnswer, true)] {
@@ -151,12 +175,13 @@ async fn a_creation_may_be_unknown_too(lake: Lake) {
     }
 }
 
-conformance!(tables: delta_on_memory, delta_on_local, delta_on_s3 => [
+on_every_table!([
     a_table_that_asks_for_what_we_do_not_know_is_refused,
     a_damaged_table_is_told_of,
     storage_that_fails_is_neither_damage_nor_absence,
     what_is_refused_did_not_happen,
     an_answer_that_is_lost_or_wrong_is_found_out,
     what_cannot_be_found_out_is_unknown_and_told_by_a_later_load,
+    a_refusal_after_a_lost_answer_is_unknown,
     a_creation_may_be_unknown_too,
 ]);

@@ -85,7 +85,7 @@ async fn the_ledgers_folder_is_no_part_of_the_table(lake: Lake) {
     assert_eq!(process.rows(&now).await, numbered_rows("a.csv", 0..5));
 }
 
-conformance!(tables: delta_on_memory, delta_on_local, delta_on_s3 => [
+on_every_table!([
     an_old_snapshot_reads_as_it_did,
     rows_are_counted_by_value_in_order,
     no_more_rows_are_read_than_are_asked_for,

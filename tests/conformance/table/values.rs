@@ -184,7 +184,7 @@ async fn a_partition_of_any_text_comes_back(lake: Lake) {
     }
 }
 
-conformance!(tables: delta_on_memory, delta_on_local, delta_on_s3 => [
+on_every_table!([
     a_column_of_each_type_comes_back,
     statistics_bound_each_column,
     a_partition_of_each_type_comes_back,
