@@ -15,12 +15,14 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub use column_type::ColumnType;
 pub use csv::CsvOptions;
+pub use lease::{LeaseOptions, LeaseScope};
 pub use memory::{MemoryOrigin, memory_limit};
 pub use values::parse_size;
 
 mod column_type;
 mod csv;
 mod file;
+mod lease;
 mod memory;
 mod values;
 
@@ -99,6 +101,8 @@ pub struct Feed {
     /// How much of an object is read to infer its columns' types.
     #[serde(deserialize_with = "values::size")]
     pub sample_bytes_max: u64,
+    /// Whether writers agree on who may write.
+    pub lease: LeaseOptions,
     /// How the objects are written.
     pub csv: CsvOptions,
 }
@@ -120,6 +124,7 @@ impl Default for Feed {
             stage_bytes_max: 16 << 20,
             commit_attempts_max: 10,
             sample_bytes_max: 4 << 20,
+            lease: LeaseOptions::default(),
             csv: CsvOptions::default(),
         }
     }
@@ -142,6 +147,7 @@ impl Feed {
                 return Err(wrong(format!("{field} is 0")).with_advice("give it at least 1"));
             }
         }
+        self.lease.validate()?;
         self.csv.validate()
     }
 

@@ -15,6 +15,8 @@ pub struct Environment {
     pub entropy: Arc<Entropy>,
     /// Storage.
     pub stores: Arc<Stores>,
+    /// What people know this process by: its machine and number, or its function and instance.
+    pub process: String,
     /// Memory.
     pub budget: MemoryBudget,
 }

@@ -9,7 +9,8 @@
 //! 3. *Decode* it into typed batches. A bad row fails its object, and only that one.
 //! 4. *Write* the batches as data files, durable and not yet visible. Small objects are decoded
 //!    wholly, judged, and only then written to files that they share; a large one has its own.
-//! 5. *Commit* files and ledger entries as the next version (see [`crate::commit`]).
+//! 5. *Commit* files and ledger entries as the next version (see [`crate::commit`]), under the
+//!    table's lease where the feed wants one, so that writers queue instead of colliding.
 //! 6. *Receipt*: what happened to each object, said as soon as it is known.
 //!
 //! Smallest first, and what is staged is committed before a large object begins. After a commit
@@ -26,6 +27,7 @@ use crate::commit::{self, Outcome, Pin, Plan, PlannedSource};
 use crate::config::Feed;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
+use crate::lease::{Claimant, Guard};
 use crate::parquet::TableWriter;
 use crate::receipt::{Observer, Receipt};
 use crate::source::Announcement;
@@ -78,30 +80,12 @@ pub async fn ingest_into(
     observer: &dyn Observer,
 ) -> Result<Vec<Receipt>> {
     let mut run = Run::new(environment, feed, table, observer);
-    let mut pending = run.candidates(announcements);
-    let mut fruitless_rounds = 0;
-    while fruitless_rounds < FRUITLESS_ROUNDS_MAX {
-        if pending.is_empty() {
-            return Ok(run.receipts);
-        }
-        let receipts_before = run.receipts.len();
-        let waiting = pending.clone();
-        pending = match run.round(pending).await {
-            Ok(again) => again,
-            Err(error) if run.receipts.is_empty() && is_for_the_caller(error.kind()) => {
-                return Err(error);
-            }
-            Err(error) => {
-                run.fail_waiting(waiting, &error);
-                return Ok(run.receipts);
-            }
-        };
-        fruitless_rounds =
-            if run.receipts.len() == receipts_before { fruitless_rounds + 1 } else { 0 };
+    let candidates = run.candidates(announcements);
+    match run.lease_for_run().await {
+        Ok(Some(guard)) => guard.during(run.rounds(candidates)).await?,
+        Ok(None) => run.rounds(candidates).await?,
+        Err(error) => run.fail_waiting(candidates, &error),
     }
-    let error = Error::new(ErrorKind::Contention, "it lost every race against other writers")
-        .with_advice("run again later; nothing of it was committed");
-    run.fail_waiting(pending, &error);
     Ok(run.receipts)
 }
 
@@ -119,6 +103,8 @@ struct Run<'a> {
     receipts: Vec<Receipt>,
     /// Whether this run has committed since the round's pin.
     has_committed: bool,
+    /// Claims the table's lease, where the feed wants one.
+    claimant: Option<Claimant<'a>>,
 }
 
 impl<'a> Run<'a> {
@@ -128,7 +114,9 @@ impl<'a> Run<'a> {
         table: &'a dyn Table,
         observer: &'a dyn Observer,
     ) -> Self {
-        Self { environment, feed, table, observer, receipts: Vec::new(), has_committed: false }
+        let claimant = Claimant::new(environment, feed, table);
+        let (receipts, has_committed) = (Vec::new(), false);
+        Self { environment, feed, table, observer, receipts, has_committed, claimant }
     }
 
     /// Each announced object once.
@@ -142,6 +130,45 @@ impl<'a> Run<'a> {
         self.observer.started(distinct.len(), bytes);
         let candidate = |announcement| Candidate::new(self.feed, self.table.uri(), announcement);
         distinct.into_iter().map(candidate).collect()
+    }
+
+    async fn lease_for_run(&self) -> Result<Option<Guard<'a>>> {
+        match &self.claimant {
+            Some(claimant) => claimant.for_run().await,
+            None => Ok(None),
+        }
+    }
+
+    async fn lease_for_commit(&self) -> Option<Guard<'a>> {
+        self.claimant.as_ref()?.for_commit().await
+    }
+
+    /// Takes the candidates in rounds, until each has its receipt.
+    async fn rounds(&mut self, mut pending: Vec<Candidate>) -> Result<()> {
+        let mut fruitless_rounds = 0;
+        while fruitless_rounds < FRUITLESS_ROUNDS_MAX {
+            if pending.is_empty() {
+                return Ok(());
+            }
+            let receipts_before = self.receipts.len();
+            let waiting = pending.clone();
+            pending = match self.round(pending).await {
+                Ok(again) => again,
+                Err(error) if self.receipts.is_empty() && is_for_the_caller(error.kind()) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    self.fail_waiting(waiting, &error);
+                    return Ok(());
+                }
+            };
+            fruitless_rounds =
+                if self.receipts.len() == receipts_before { fruitless_rounds + 1 } else { 0 };
+        }
+        let error = Error::new(ErrorKind::Contention, "it lost every race against other writers")
+            .with_advice("run again later; nothing of it was committed");
+        self.fail_waiting(pending, &error);
+        Ok(())
     }
 
     /// Takes every candidate as far as it goes on one pin; returns those to be planned again.
@@ -279,12 +306,7 @@ impl<'a> Run<'a> {
     ) -> Vec<Candidate> {
         let sources = loaded.iter().map(|(task, facts)| task.planned(facts)).chain(aliases);
         let plan = Plan::new(self.environment, planned_on, files.clone(), sources.collect());
-        let attempts_max = self.feed.commit_attempts_max;
-        let committed = match self.pin_to_commit_on(planned_on).await {
-            Ok(pin) => commit::commit(self.environment, self.table, pin, &plan, attempts_max).await,
-            Err(error) => Err(error),
-        };
-        match committed {
+        match self.commit_plan(planned_on, &plan).await {
             Ok(Outcome::Committed { version, attempts }) => {
                 self.has_committed = true;
                 let share = Share::of(&files);
@@ -312,14 +334,24 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The pin itself, or the newest one, once our own commit has taken the version after it.
-    async fn pin_to_commit_on(&self, planned_on: &Pin) -> Result<Pin> {
-        if self.has_committed
-            && let Some(newest) = Pin::newest(self.table, &self.feed.ledger).await?
-        {
-            return Ok(newest);
+    /// Commits under the table's lease, where the feed wants one and it is to be had.
+    async fn commit_plan(&self, planned_on: &Pin, plan: &Plan) -> Result<Outcome> {
+        let guard = self.lease_for_commit().await;
+        // Others may have committed while we waited for our turn, or we ourselves.
+        let pin_again = guard.is_some() || self.has_committed;
+        let commit = async {
+            let newest = match pin_again {
+                true => Pin::newest(self.table, &self.feed.ledger).await?,
+                false => None,
+            };
+            let pin = newest.unwrap_or_else(|| planned_on.clone());
+            let attempts_max = self.feed.commit_attempts_max;
+            commit::commit(self.environment, self.table, pin, plan, attempts_max).await
+        };
+        match guard {
+            Some(guard) => guard.during(commit).await,
+            None => commit.await,
         }
-        Ok(planned_on.clone())
     }
 
     fn writer(&self, pin: &Pin, limits: &Limits) -> Result<TableWriter> {

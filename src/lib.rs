@@ -37,6 +37,7 @@ pub mod error;
 pub mod event;
 pub mod fault;
 pub mod ingest;
+pub mod lease;
 pub mod ledger;
 pub mod memory;
 pub mod parquet;

@@ -66,6 +66,7 @@ fn environment(folder: &Path) -> Environment {
         clock: Arc::new(SystemClock::default()),
         entropy: Arc::new(Entropy::from_system()),
         stores: Arc::new(Stores::new(folder.to_owned())),
+        process: "crash".to_owned(),
         budget: MemoryBudget::for_process(256 << 20).unwrap(),
     }
 }

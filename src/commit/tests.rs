@@ -64,6 +64,7 @@ impl World {
             clock: Arc::new(SystemClock::default()),
             entropy: Arc::new(Entropy::from_seed(1)),
             stores: Arc::new(stores),
+            process: "test".to_owned(),
             budget: MemoryBudget::for_process(1 << 30).unwrap(),
         };
         let feed = Feed { table: "memory:///t".to_owned(), ..Feed::default() };

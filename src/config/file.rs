@@ -10,7 +10,7 @@ use serde::de::{Deserializer, Error as _, Visitor};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{CsvOptions, Feed, Settings, values, wrong};
+use super::{CsvOptions, Feed, LeaseOptions, Settings, values, wrong};
 use crate::error::{Error, Position, Result};
 
 /// The largest configuration file that is read; beyond it, it is surely another file.
@@ -97,6 +97,9 @@ impl Outline {
             outline.add::<Feed>(fields, &format!("[[feed]] {name:?}"))?;
             if let Some(DeValue::Table(options)) = fields.get("csv").map(Spanned::get_ref) {
                 outline.add::<CsvOptions>(options, &format!("[feed.csv] of {name:?}"))?;
+            }
+            if let Some(DeValue::Table(options)) = fields.get("lease").map(Spanned::get_ref) {
+                outline.add::<LeaseOptions>(options, &format!("[feed.lease] of {name:?}"))?;
             }
             if let Some(DeValue::Table(columns)) = fields.get("columns").map(Spanned::get_ref) {
                 let place = format!("[feed.columns] of {name:?}");

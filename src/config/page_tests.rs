@@ -45,6 +45,10 @@ fn option(line: &str) -> Feed {
     feed(&format!("[feed.csv]\n{line}"))
 }
 
+fn lease(line: &str) -> Feed {
+    feed(&format!("[feed.lease]\n{line}"))
+}
+
 fn names(section: &str) -> Vec<&'static str> {
     described(section).iter().map(|field| field.name).collect()
 }
@@ -53,14 +57,16 @@ fn names(section: &str) -> Vec<&'static str> {
 fn the_page_has_every_field_and_no_other() {
     assert_eq!(names("The file"), fields_of::<Settings>());
     assert_eq!(names("`[[feed]]`"), fields_of::<Feed>());
+    assert_eq!(names("`[feed.lease]`"), fields_of::<LeaseOptions>());
     assert_eq!(names("`[feed.csv]`"), fields_of::<CsvOptions>());
 }
 
 #[test]
 fn every_default_is_the_codes() {
     let feeds = described("`[[feed]]`").into_iter().map(|field| (field, feed as fn(&str) -> Feed));
+    let leases = described("`[feed.lease]`").into_iter().map(|field| (field, lease as _));
     let options = described("`[feed.csv]`").into_iter().map(|field| (field, option as _));
-    for (Described { name, default, required, .. }, parse) in feeds.chain(options) {
+    for (Described { name, default, required, .. }, parse) in feeds.chain(leases).chain(options) {
         assert_ne!(default.is_some(), required, "{name}");
         if let Some(default) = default {
             assert_eq!(parse(&format!("{name} = {default}\n")), feed(""), "{name}");
@@ -92,6 +98,10 @@ fn every_example_parses_and_says_something_of_its_field() {
     for Described { name, example, .. } in described("`[[feed]]`") {
         assert!(example.contains(name), "{name}");
         assert!(feed(example) != feed("") || name == "format", "{name}");
+    }
+    for Described { name, example, .. } in described("`[feed.lease]`") {
+        assert!(example.starts_with(name), "{name}");
+        assert_ne!(lease(example), feed(""), "{name}");
     }
     for Described { name, example, .. } in described("`[feed.csv]`") {
         assert!(example.starts_with(name), "{name}");

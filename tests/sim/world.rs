@@ -351,6 +351,7 @@ impl World {
             clock: self.clock.clone(),
             entropy: Arc::new(Entropy::from_seed(seed)),
             stores: Arc::new(stores),
+            process: actor.to_owned(),
             budget: MemoryBudget::for_process(MEMORY_BYTES).unwrap(),
         };
         let feed = Feed {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use lakefeed::config::{
-    self, ColumnType, Feed, Format, OnChanged, Settings, SourceKey, parse_size,
+    self, ColumnType, Feed, Format, LeaseScope, OnChanged, Settings, SourceKey, parse_size,
 };
 use lakefeed::error::{Error, ErrorKind, Result};
 
@@ -65,6 +65,9 @@ pub enum Command {
     /// Look at the record of what a table has taken, or mend it
     #[command(subcommand, after_help = LEDGER_EXAMPLES)]
     Ledger(LedgerCommand),
+    /// Look at who may write to a table, by agreement, or end that
+    #[command(subcommand, after_help = LEASE_EXAMPLES)]
+    Lease(LeaseCommand),
     /// Hand an event to the function as a cloud would, here
     #[command(after_help = INVOKE_EXAMPLES)]
     Invoke {
@@ -105,6 +108,11 @@ const LEDGER_EXAMPLES: &str = "\
 Examples:
   lakefeed ledger show lake/orders
   lakefeed ledger rebuild lake/orders --ledger orders-eu";
+
+const LEASE_EXAMPLES: &str = "\
+Examples:
+  lakefeed lease show lake/orders
+  lakefeed lease break lake/orders";
 
 const INVOKE_EXAMPLES: &str = "\
 Examples:
@@ -171,6 +179,9 @@ pub struct Route {
     /// The ledger in which the objects are entered [default: default]
     #[arg(long, value_name = "NAME")]
     ledger: Option<String>,
+    /// What the table's lease is held for: off, commit or run [default: off]
+    #[arg(long, value_name = "SCOPE")]
+    lease: Option<LeaseScope>,
 }
 
 impl Route {
@@ -192,6 +203,7 @@ impl Route {
         replace(&mut feed.on_changed, self.on_changed);
         replace(&mut feed.source_key, self.source_key);
         replace(&mut feed.ledger, self.ledger);
+        replace(&mut feed.lease.scope, self.lease);
         feed.columns.extend(self.column);
         for (key, value) in &self.csv {
             feed.csv.set(key, value)?;
@@ -257,6 +269,26 @@ impl LedgerCommand {
             .with_advice("add --yes if that is what you want")),
         }
     }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LeaseCommand {
+    /// Say who holds the table's lease, since when, and what for
+    Show(LeaseTarget),
+    /// End the table's lease, whoever holds it; no row depends on it
+    Break(LeaseTarget),
+}
+
+/// The lease of one table.
+#[derive(Debug, Args)]
+pub struct LeaseTarget {
+    /// The table's path or URI
+    pub table: String,
+    #[command(flatten)]
+    pub resources: Resources,
+    /// Write JSON to standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `key=value`, with a known key and a legal value.
@@ -359,6 +391,7 @@ mod tests {
                 "--partition-by=country,day",
                 "--on-changed=fail",
                 "--source-key=name",
+                "--lease=run",
             ],
         )
         .unwrap();
@@ -371,6 +404,7 @@ mod tests {
         assert_eq!(columns, ["a=b: date", "id: int64", "price: decimal(15,2)"]);
         assert_eq!(ours.partition_by, ["country", "day"]);
         assert_eq!((ours.on_changed, ours.source_key), (OnChanged::Fail, SourceKey::Name));
+        assert_eq!(ours.lease.scope, LeaseScope::Run);
     }
 
     #[test]

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lakefeed::error::{Error, ErrorKind, Result};
 use lakefeed::ingest::{Action, IngestPlan, PlannedColumn, PlannedObject};
+use lakefeed::lease::Lease;
 use lakefeed::ledger::{Entry, EntryState};
 use lakefeed::memory::display_bytes;
 use lakefeed::receipt::{Observer, Receipt, Status};
@@ -382,6 +384,23 @@ pub fn ledger(entries: &[Entry]) -> String {
     }
     text.push_str(&format!("{} entries\n", entries.len()));
     text
+}
+
+/// Who holds a lease, or held the one that was broken, for a person.
+pub fn lease(lease: Option<&Lease>, is_broken: bool, now: DateTime<Utc>) -> String {
+    let Some(Lease { owner, purpose, epoch, acquired_at, expires_at, .. }) = lease else {
+        return "nobody holds the lease\n".to_owned();
+    };
+    let time = |at: &DateTime<Utc>| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let expiry = match is_broken {
+        true => "broken now".to_owned(),
+        false if *expires_at < now => format!("since {}, not renewed", time(expires_at)),
+        false => format!("{}, unless renewed", time(expires_at)),
+    };
+    format!(
+        "owner    {owner}\npurpose  {purpose}\nsince    {}\nexpires  {expiry}\nepoch    {epoch}\n",
+        time(acquired_at)
+    )
 }
 
 /// What a repair did, for a person.

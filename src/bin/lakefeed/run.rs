@@ -13,6 +13,7 @@ use lakefeed::environment::Environment;
 use lakefeed::error::{Error, ErrorKind, Result};
 use lakefeed::event::{self, Request};
 use lakefeed::ingest::{self, IngestPlan};
+use lakefeed::lease;
 use lakefeed::ledger::Ledger;
 use lakefeed::memory::MemoryBudget;
 use lakefeed::receipt::exit_code;
@@ -21,7 +22,9 @@ use lakefeed::store::Stores;
 use lakefeed::table::{Snapshot, Table};
 use lakefeed::{source, table};
 
-use crate::args::{Arguments, Command, LedgerCommand, LedgerTarget, Resources};
+use crate::args::{
+    Arguments, Command, LeaseCommand, LeaseTarget, LedgerCommand, LedgerTarget, Resources,
+};
 use crate::report::{self, Reporter, Style};
 
 /// Threads that run tasks; reading and writing files have threads of their own.
@@ -63,6 +66,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Show { table, rows, resources } => show(&table, rows, &resources).await,
         Command::Ledger(command) => ledger(&command).await,
+        Command::Lease(command) => lease(&command).await,
         Command::Completions { shell } => completions(shell),
     }
 }
@@ -78,8 +82,16 @@ fn environment(resources: &Resources, settings: &Settings) -> Result<Environment
         clock: Arc::new(SystemClock::default()),
         entropy: Arc::new(Entropy::from_system()),
         stores: Arc::new(Stores::new(directory)),
+        process: process_name(),
         budget: MemoryBudget::for_process(memory_bytes)?,
     })
+}
+
+/// Who we are to the people who read a lease.
+fn process_name() -> String {
+    // Where there is no such file (it is Linux's), the number must do.
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}:{}", host.trim(), std::process::id())
 }
 
 /// The feeds that an event asks to be swept.
@@ -185,6 +197,23 @@ async fn ledger(command: &LedgerCommand) -> Result<ExitCode> {
         LedgerCommand::Reset { .. } => repair::reset(&environment, table.as_ref(), ledger).await?,
     };
     let text = if *json { to_json(&repaired)? } else { report::repair(ledger, &repaired) };
+    to_stdout(text.as_bytes())
+}
+
+async fn lease(command: &LeaseCommand) -> Result<ExitCode> {
+    let (LeaseCommand::Show(target) | LeaseCommand::Break(target)) = command;
+    let LeaseTarget { table, resources, json } = target;
+    let environment = environment(resources, &resources.settings()?)?;
+    let feed = Feed { table: table.clone(), ..Feed::default() };
+    let store = lease::open(&environment, table::open(&environment, &feed)?.as_ref());
+    let (lease, is_broken) = match command {
+        LeaseCommand::Show(_) => (store.inspect().await?, false),
+        LeaseCommand::Break(_) => (store.break_().await?, true),
+    };
+    let text = match json {
+        true => to_json(&lease)?,
+        false => report::lease(lease.as_ref(), is_broken, environment.clock.now()),
+    };
     to_stdout(text.as_bytes())
 }
 

@@ -125,6 +125,7 @@ impl DeltaTable {
             (_, KernelError::Unsupported(_) | KernelError::InvalidProtocol(_)) => {
                 Error::new(ErrorKind::TableUnsupported, "the table asks for what is not supported")
                     .with_object(&self.uri)
+                    .with_advice(protocol::WAY_OUT)
             }
             _ => Error::new(ErrorKind::TableInvalid, "the table's log cannot be read")
                 .with_object(&self.uri)

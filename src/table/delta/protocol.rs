@@ -11,6 +11,10 @@ use crate::table::Layout;
 /// Writer versions whose features come all together, used or not.
 const LEGACY_WRITER_VERSIONS: std::ops::RangeInclusive<i32> = 3..=6;
 
+/// What to do about a feature that Lakefeed, or the kernel, does not have.
+pub(super) const WAY_OUT: &str = "drop the feature (ALTER TABLE t DROP FEATURE f), or ingest into \
+                                  another table and merge from there";
+
 /// The layout of the table's data files, or the reason that we cannot write them: found out before
 /// anything is.
 pub(super) fn probe(uri: &str, snapshot: &SnapshotRef, engine: &dyn Engine) -> Result<Layout> {
@@ -47,9 +51,7 @@ fn refusal(uri: &str, snapshot: &SnapshotRef, cause: KernelError) -> Error {
                 protocol.writer_features().into_iter().flatten().map(AsRef::as_ref).collect();
             (
                 format!("Lakefeed cannot write one of its features ({})", features.join(", ")),
-                "drop the feature (ALTER TABLE t DROP FEATURE f), or ingest into another table and \
-                 merge from there"
-                    .to_owned(),
+                WAY_OUT.to_owned(),
             )
         }
         [first, ..] => (

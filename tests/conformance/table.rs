@@ -1,0 +1,8 @@
+//! The table, as the pipeline, the protocol and the repairs use it.
+
+mod commits;
+mod creation;
+mod failures;
+mod liars;
+mod reading;
+mod values;

@@ -1,0 +1,23 @@
+//! The suite is not taken in by a table on a store that lies.
+
+use super::{commits, creation};
+use crate::support::hold;
+use crate::support::liar::{Lie, delta};
+
+#[test]
+#[should_panic(expected = "exactly one writer wins")]
+fn a_version_that_two_take_is_found() {
+    hold(|| delta(Lie::CreatesLookFirst), commits::one_of_many_writers_on_one_pin_wins);
+}
+
+#[test]
+#[should_panic(expected = "exactly one of the creators wins")]
+fn a_table_that_two_create_is_found() {
+    hold(|| delta(Lie::CreatesLookFirst), creation::one_of_many_creators_wins);
+}
+
+#[test]
+#[should_panic(expected = "left: Committed(1)")]
+fn a_version_that_is_overwritten_is_found() {
+    hold(|| delta(Lie::CreatesOverwrite), commits::a_stale_pin_conflicts_and_changes_nothing);
+}
