@@ -234,9 +234,13 @@ impl Written {
         written.insert(path.clone(), at);
     }
 
+    /// When `path` was last written, on the clock of the stores; nothing if by none of them.
+    pub fn at(&self, path: &Path) -> Option<Duration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied()
+    }
+
     fn after(&self, path: &Path, moment: Duration) -> bool {
-        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.get(path).is_some_and(|at| *at > moment)
+        self.at(path).is_some_and(|at| at > moment)
     }
 }
 

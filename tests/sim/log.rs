@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::util::display::array_value_to_string;
+use arrow::compute::concat_batches;
 use bytes::Bytes;
 use futures::executor::block_on;
 use futures::{FutureExt, TryStreamExt};
@@ -13,6 +13,8 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
+
+use crate::shape::Shape;
 
 /// The table's folder.
 pub const TABLE: &str = "t";
@@ -92,11 +94,27 @@ impl Truth {
         let _ = block_on(self.0.delete(&commit_path(version)));
     }
 
-    /// The rows of a data file, as batches; nothing where the file is missing.
-    pub fn batches(&self, file: &str) -> Option<Vec<RecordBatch>> {
-        let body = self.get(&format!("{TABLE}/{file}"))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(body).unwrap().build().unwrap();
-        Some(reader.map(Result::unwrap).collect())
+    /// A data file, as one batch; nothing where it is missing, even from the archive.
+    pub fn batch(&self, file: &str) -> Option<RecordBatch> {
+        let body = self.get(&format!("{TABLE}/{file}"));
+        let body = body.or_else(|| self.get(&format!("{ARCHIVE}/{file}")))?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(body).unwrap();
+        let schema = Arc::clone(reader.schema());
+        let batches: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
+        Some(concat_batches(&schema, &batches).unwrap())
+    }
+
+    pub fn has_file(&self, file: &str) -> bool {
+        self.get(&format!("{TABLE}/{file}")).is_some()
+    }
+
+    /// Moves a data file where only the auditor looks.
+    pub fn archive_file(&self, file: &str) {
+        let path = format!("{TABLE}/{file}");
+        if let Some(body) = self.get(&path) {
+            self.put(&format!("{ARCHIVE}/{file}"), body);
+            let _ = block_on(self.0.delete(&Path::from(path)));
+        }
     }
 
     /// The lines of the tail that `pointer` names; nothing where it is missing.
@@ -142,28 +160,18 @@ pub fn live(log: &Log) -> BTreeMap<String, Value> {
     live
 }
 
-/// The table's latest metadata.
-pub fn metadata(log: &Log) -> Option<Value> {
-    log.values().flatten().rev().find_map(|action| action.get("metaData").cloned())
+/// The table's columns, and each change of them, oldest first.
+pub fn shapes(log: &Log) -> impl DoubleEndedIterator<Item = Shape> {
+    let metadata = log.values().flatten().filter_map(|action| action.get("metaData"));
+    metadata.map(|metadata| Shape { metadata: metadata.clone() })
+}
+
+/// The table's latest columns.
+pub fn shape(log: &Log) -> Option<Shape> {
+    shapes(log).next_back()
 }
 
 /// Every data file that any commit ever added.
 pub fn added(log: &Log) -> impl Iterator<Item = String> {
     log.values().flatten().filter_map(|action| action["add"]["path"].as_str().map(str::to_owned))
-}
-
-/// The rows of some batches.
-pub fn rows_of(batches: &[RecordBatch]) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for batch in batches {
-        let cell = |column: &str, row: usize| {
-            let column = batch.column_by_name(column).expect("a file holds every column");
-            array_value_to_string(column, row).unwrap()
-        };
-        rows.extend(
-            (0..batch.num_rows())
-                .map(|row| (cell("object", row), cell("version", row), cell("row", row))),
-        );
-    }
-    rows
 }
