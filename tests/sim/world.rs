@@ -31,6 +31,8 @@ use crate::process::{Freezer, Life, Process, SimulatedClock, Witness, without_ta
 use crate::rivals::{self, Deed, Rival};
 use crate::script::{Guests, Script};
 
+/// How often a guest looks whether there is a table.
+const PATIENCE: u32 = 50;
 /// Makes another generator of the same seed, for the guests.
 const GUESTS: u64 = 0x6775_6573_7473;
 const MEMORY_BYTES: u64 = 512 << 20;
@@ -229,7 +231,18 @@ impl World {
         self.journal().deleted.extend(deed.deleted);
     }
 
+    /// Lets most of the guests come once there is a table.
+    async fn opening(&self) {
+        for _ in 0..PATIENCE {
+            if !self.truth.log().is_empty() {
+                return;
+            }
+            self.clock.sleep(self.script.span / PATIENCE).await;
+        }
+    }
+
     async fn deleter(&self, mut rng: StdRng) {
+        self.opening().await;
         for _ in 0..self.script.guests.deletions {
             self.pause(&mut rng, self.script.guests.deletions).await;
             let deed = self.rival(&mut rng).delete();
@@ -239,6 +252,7 @@ impl World {
 
     async fn overwriter(&self, mut rng: StdRng) {
         let may_partition = !self.script.guests.feed_partitions;
+        self.opening().await;
         for _ in 0..self.script.guests.overwrites {
             self.pause(&mut rng, self.script.guests.overwrites).await;
             let deed = self.rival(&mut rng).overwrite(may_partition);
