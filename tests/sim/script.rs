@@ -76,6 +76,8 @@ pub struct Guests {
     pub partition_by: Option<&'static str>,
     /// Whether the feed says so, too.
     pub feed_partitions: bool,
+    /// The size of the parts in which data files are uploaded; whole, if none.
+    pub part_bytes: Option<usize>,
     /// How often an ingester freezes for longer than anything else takes.
     pub deep_freeze_rate: f64,
 }
@@ -91,6 +93,7 @@ impl Guests {
             overwrites: [0, 0, 1, 3][rng.random_range(0..4)],
             partition_by: [None, None, Some("object"), Some("version")][rng.random_range(0..4)],
             feed_partitions: rng.random_bool(0.5),
+            part_bytes: [None, None, Some(200), Some(600)][rng.random_range(0..4)],
             deep_freeze_rate: [0.0, 0.2, 0.5][rng.random_range(0..3)],
         }
     }

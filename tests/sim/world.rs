@@ -389,7 +389,10 @@ impl World {
         };
         let location = environment.stores.resolve(&feed.table).unwrap();
         let kernel = kernel::in_turns(&store);
-        let table = DeltaTable::with_kernel(&environment, &location, kernel).unwrap();
+        let mut table = DeltaTable::with_kernel(&environment, &location, kernel).unwrap();
+        if let Some(bytes) = self.script.guests.part_bytes {
+            table = table.in_parts_of(bytes);
+        }
         let life = Life {
             actor: actor.to_owned(),
             clock: Arc::clone(&self.clock),
