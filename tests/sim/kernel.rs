@@ -7,6 +7,7 @@
 //! whose call has ended takes the next one: making threads costs more than what they do here.
 
 use std::cell::RefCell;
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +20,9 @@ use lakefeed::table::delta::{BlockingCalls, Kernel};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
+/// Rows that the kernel makes room for in every batch: its default costs more than all else here.
+const LOG_BATCH_ROWS: NonZero<usize> = NonZero::new(32).unwrap();
+
 /// The kernel over `store`.
 pub fn in_turns(store: &Arc<dyn ObjectStore>) -> Kernel {
     Kernel {
@@ -30,7 +34,10 @@ pub fn in_turns(store: &Arc<dyn ObjectStore>) -> Kernel {
 
 /// An engine that spawns nothing. Outside a coroutine it is for stores that never wait.
 pub fn engine(store: Arc<dyn ObjectStore>) -> impl delta_kernel::Engine {
-    DefaultEngineBuilder::new(store).with_task_executor(Arc::new(InTurns)).build()
+    DefaultEngineBuilder::new(store)
+        .with_task_executor(Arc::new(InTurns))
+        .with_batch_size(LOG_BATCH_ROWS)
+        .build()
 }
 
 thread_local! {

@@ -104,6 +104,12 @@ impl Truth {
         Some(concat_batches(&schema, &batches).unwrap())
     }
 
+    /// Whether there is a table.
+    pub fn has_log(&self) -> bool {
+        let first = [commit_path(0).to_string(), format!("{ARCHIVE}/{:020}.json", 0)];
+        first.iter().any(|path| self.get(path).is_some())
+    }
+
     pub fn has_file(&self, file: &str) -> bool {
         self.get(&format!("{TABLE}/{file}")).is_some()
     }

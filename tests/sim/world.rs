@@ -32,7 +32,7 @@ use crate::rivals::{self, Deed, Rival};
 use crate::script::{Guests, Script};
 
 /// How often a guest looks whether there is a table.
-const PATIENCE: u32 = 50;
+const PATIENCE: u32 = 100;
 /// Makes another generator of the same seed, for the guests.
 const GUESTS: u64 = 0x6775_6573_7473;
 const MEMORY_BYTES: u64 = 512 << 20;
@@ -234,10 +234,10 @@ impl World {
     /// Lets most of the guests come once there is a table.
     async fn opening(&self) {
         for _ in 0..PATIENCE {
-            if !self.truth.log().is_empty() {
+            if self.truth.has_log() {
                 return;
             }
-            self.clock.sleep(self.script.span / PATIENCE).await;
+            self.clock.sleep(self.script.span * 4 / PATIENCE).await;
         }
     }
 
