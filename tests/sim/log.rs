@@ -1,7 +1,7 @@
 //! A table's log and ledger, read from nothing: by none of the code that is on trial.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -24,8 +24,12 @@ const ARCHIVE: &str = "archive";
 const APPLICATION: &str = "lakefeed/default";
 
 /// What is really stored.
-#[derive(Clone)]
-pub struct Truth(pub Arc<InMemory>);
+#[derive(Clone, Default)]
+pub struct Truth {
+    pub store: Arc<InMemory>,
+    /// Data files that were read before: nobody ever writes one again.
+    read: Arc<Mutex<HashMap<String, RecordBatch>>>,
+}
 
 /// Every commit that ever was, oldest first, each as its actions.
 pub type Log = BTreeMap<u64, Vec<Value>>;
@@ -35,13 +39,13 @@ pub type Row = (String, String, String);
 
 impl Truth {
     pub fn get(&self, path: &str) -> Option<Bytes> {
-        let found = self.0.get(&Path::from(path)).now_or_never().expect("memory never waits");
+        let found = self.store.get(&Path::from(path)).now_or_never().expect("memory never waits");
         found.ok().map(|found| block_on(found.bytes()).unwrap())
     }
 
     pub fn names(&self, folder: &str) -> Vec<String> {
         let listed =
-            self.0.list(Some(&Path::from(folder))).map_ok(|meta| meta.location.to_string());
+            self.store.list(Some(&Path::from(folder))).map_ok(|meta| meta.location.to_string());
         let mut names: Vec<String> = block_on(listed.try_collect()).unwrap();
         names.sort();
         names
@@ -49,7 +53,7 @@ impl Truth {
 
     /// Writes an object, and returns its entity tag.
     pub fn put(&self, path: &str, body: impl Into<PutPayload>) -> String {
-        let put = block_on(self.0.put(&Path::from(path), body.into())).unwrap();
+        let put = block_on(self.store.put(&Path::from(path), body.into())).unwrap();
         put.e_tag.unwrap().trim_matches('"').to_owned()
     }
 
@@ -75,7 +79,7 @@ impl Truth {
         let version = self.log().keys().next_back().map_or(0, |newest| newest + 1);
         let body: String = actions.iter().map(|action| format!("{action}\n")).collect();
         let path = commit_path(version);
-        block_on(self.0.put_opts(&path, body.into(), PutMode::Create.into())).unwrap();
+        block_on(self.store.put_opts(&path, body.into(), PutMode::Create.into())).unwrap();
     }
 
     /// Keeps what the log holds up to `version` where only the auditor looks.
@@ -91,17 +95,23 @@ impl Truth {
     }
 
     pub fn delete_commit(&self, version: u64) {
-        let _ = block_on(self.0.delete(&commit_path(version)));
+        let _ = block_on(self.store.delete(&commit_path(version)));
     }
 
     /// A data file, as one batch; nothing where it is missing, even from the archive.
     pub fn batch(&self, file: &str) -> Option<RecordBatch> {
         let body = self.get(&format!("{TABLE}/{file}"));
         let body = body.or_else(|| self.get(&format!("{ARCHIVE}/{file}")))?;
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(batch) = read.get(file) {
+            return Some(batch.clone());
+        }
         let reader = ParquetRecordBatchReaderBuilder::try_new(body).unwrap();
         let schema = Arc::clone(reader.schema());
         let batches: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
-        Some(concat_batches(&schema, &batches).unwrap())
+        let batch = concat_batches(&schema, &batches).unwrap();
+        read.insert(file.to_owned(), batch.clone());
+        Some(batch)
     }
 
     /// Whether there is a table.
@@ -119,7 +129,7 @@ impl Truth {
         let path = format!("{TABLE}/{file}");
         if let Some(body) = self.get(&path) {
             self.put(&format!("{ARCHIVE}/{file}"), body);
-            let _ = block_on(self.0.delete(&Path::from(path)));
+            let _ = block_on(self.store.delete(&Path::from(path)));
         }
     }
 

@@ -244,7 +244,7 @@ pub async fn clean(truth: &Truth, rng: &mut StdRng, pace_max: Duration) -> Strin
     let Some(newest) = truth.log().keys().next_back().copied() else {
         return "finds no table".to_owned();
     };
-    let engine = kernel::engine(truth.0.clone());
+    let engine = kernel::engine(truth.store.clone());
     let url = format!("memory:///{TABLE}/");
     let snapshot = Snapshot::builder_for(url).at_version(newest).build(&engine).unwrap();
     snapshot.checkpoint(&engine, None).unwrap();

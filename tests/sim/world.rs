@@ -19,7 +19,6 @@ use lakefeed::source::Announcement;
 use lakefeed::store::Stores;
 use lakefeed::table::delta::DeltaTable;
 use object_store::ObjectStore;
-use object_store::memory::InMemory;
 use object_store::path::Path;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -130,7 +129,7 @@ impl World {
         runtime.block_on(async {
             let world = Self {
                 script,
-                truth: Truth(Arc::new(InMemory::new())),
+                truth: Truth::default(),
                 clock: Arc::new(SimulatedClock::start()),
                 written: Arc::default(),
                 journal: Arc::default(),
@@ -366,7 +365,7 @@ impl World {
             freezer: Arc::clone(&freezer),
         };
         let store: Arc<dyn ObjectStore> = Arc::new(FaultyStore::new(
-            self.truth.0.clone(),
+            self.truth.store.clone(),
             Arc::new(witness),
             self.clock.clone(),
             Arc::clone(&self.written),
