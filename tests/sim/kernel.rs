@@ -20,7 +20,7 @@ use lakefeed::table::delta::{BlockingCalls, Kernel};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
-/// Rows that the kernel makes room for in every batch: its default costs more than all else here.
+/// Rows that the kernel makes room for in every batch: by default, many more than any log here has.
 const LOG_BATCH_ROWS: NonZero<usize> = NonZero::new(32).unwrap();
 
 /// The kernel over `store`.
