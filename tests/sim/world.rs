@@ -266,18 +266,20 @@ impl World {
         }
     }
 
-    /// VACUUM, with the shortest retention that is lawful: longer than any run has lived of which
-    /// a request may still be on its way.
-    async fn sweep(&self, rng: &mut StdRng) {
-        let now = self.clock.monotonic();
-        let late_max = self.script.faults.late_max;
+    /// When the oldest process began of which a request may still arrive; now, if there is none.
+    fn oldest_writer_began(&self) -> Duration {
+        let (now, late_max) = (self.clock.monotonic(), self.script.faults.late_max);
         let may_write =
             |ended: &Option<Duration>| ended.is_none_or(|ended| ended + late_max >= now);
         let journal = self.journal();
         let lives = journal.lives.values().filter(|(_, ended)| may_write(ended));
-        let oldest = lives.map(|(began, _)| *began).min();
-        drop(journal);
-        let cutoff = self.clock.millis_at(oldest.unwrap_or(now));
+        lives.map(|(began, _)| *began).min().unwrap_or(now)
+    }
+
+    /// VACUUM, with the shortest retention that is lawful: longer than any run has lived of which
+    /// a request may still be on its way.
+    async fn sweep(&self, rng: &mut StdRng) {
+        let cutoff = self.clock.millis_at(self.oldest_writer_began());
         let modified = |file: &str| {
             let written = self.written.at(&Path::from(file));
             written.map_or(0, |at| self.clock.millis_at(at))
