@@ -34,6 +34,22 @@ pub struct Usage {
     pub peak_rss_bytes: u64,
 }
 
+/// The time that an invocation has, on the monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeBox {
+    /// When it began.
+    pub began: Duration,
+    /// When it is stopped, whatever it is doing.
+    pub ends: Duration,
+}
+
+impl TimeBox {
+    /// All of it.
+    pub fn length(&self) -> Duration {
+        self.ends.saturating_sub(self.began)
+    }
+}
+
 /// The machine's own clock.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock {

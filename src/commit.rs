@@ -289,7 +289,7 @@ async fn race(
     unsettled: &mut Option<u64>,
 ) -> Result<Outcome> {
     let (mut attempts, mut preparations) = (0, 0);
-    while attempts < attempts_max {
+    while attempts < attempts_max && (attempts == 0 || !environment.is_over()) {
         attempts += 1;
         match plan.judge(&pin) {
             Judgement::Mine(version) => return Ok(Outcome::Committed { version, attempts }),
@@ -326,12 +326,9 @@ async fn race(
             return Err(Error::new(ErrorKind::StorageUnavailable, "the version is still free"));
         }
     }
-    Err(Error::new(
-        ErrorKind::Contention,
-        format!("other writers were first, {attempts_max} times"),
-    )
-    .with_object(table.uri())
-    .with_advice("run again later, or raise commit_attempts_max; nothing of it was committed"))
+    Err(Error::new(ErrorKind::Contention, format!("other writers were first, {attempts} times"))
+        .with_object(table.uri())
+        .with_advice("run again later, or raise commit_attempts_max; nothing of it was committed"))
 }
 
 /// What an attempt would achieve.

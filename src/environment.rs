@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::clock::{Clock, Entropy};
+use crate::clock::{Clock, Entropy, TimeBox};
 use crate::memory::MemoryBudget;
 use crate::store::Stores;
 
@@ -17,6 +17,15 @@ pub struct Environment {
     pub stores: Arc<Stores>,
     /// What people know this process by: its machine and number, or its function and instance.
     pub process: String,
+    /// How long this may take; as long as it likes, where nobody stops it.
+    pub time_box: Option<TimeBox>,
     /// Memory.
     pub budget: MemoryBudget,
+}
+
+impl Environment {
+    /// Whether everything should be over.
+    pub fn is_over(&self) -> bool {
+        self.time_box.is_some_and(|time_box| self.clock.monotonic() >= time_box.ends)
+    }
 }

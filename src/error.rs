@@ -43,6 +43,13 @@ pub enum ErrorKind {
     Contention,
     /// A commit's answer was lost and could not be found out: try again; the ledger will tell.
     CommitUnknown,
+    /// There was no time left before the deadline: try again.
+    DeadlineExceeded,
+    /// It takes longer than a whole invocation has: run it where it has longer.
+    DeadlineTooShort,
+    /// Each time that it was begun, the process died: find out why, or run it where there is more
+    /// memory and time.
+    AttemptsExhausted,
     /// The table's own metadata, or its ledger, is larger than may be loaded.
     TableTooLarge,
     /// It does not fit the memory budget.

@@ -33,12 +33,14 @@ use crate::receipt::{Observer, Receipt};
 use crate::source::Announcement;
 use crate::table::{self, DataFile, Table};
 
+mod attempts;
 mod budget;
 mod plan;
 mod rows;
 mod schema;
 mod select;
 mod task;
+mod time;
 
 pub use plan::{Action, IngestPlan, PlannedColumn, PlannedObject, plan};
 
@@ -46,6 +48,7 @@ use budget::Limits;
 use rows::{Rows, Staged};
 use select::Selection;
 use task::{Candidate, Facts, Task};
+use time::Timekeeper;
 
 /// Rounds in a row that end with no receipt, all being lost races, before the rest is handed back.
 const FRUITLESS_ROUNDS_MAX: u32 = 20;
@@ -94,6 +97,12 @@ fn is_for_the_caller(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Configuration | ErrorKind::OverBudget)
 }
 
+/// Whether an object may be staged with others: it is small, and not suspected of anything.
+fn is_harmless(task: &Task, limits: &Limits) -> bool {
+    task.object.size_bytes <= limits.stage_bytes_max
+        && task.candidate.announcement.deliveries < attempts::DELIVERIES_MIN
+}
+
 /// One micro-batch under way.
 struct Run<'a> {
     environment: &'a Environment,
@@ -103,6 +112,8 @@ struct Run<'a> {
     receipts: Vec<Receipt>,
     /// Whether this run has committed since the round's pin.
     has_committed: bool,
+    /// Says what there is time for.
+    time: Timekeeper<'a>,
     /// Claims the table's lease, where the feed wants one.
     claimant: Option<Claimant<'a>>,
 }
@@ -115,8 +126,9 @@ impl<'a> Run<'a> {
         observer: &'a dyn Observer,
     ) -> Self {
         let claimant = Claimant::new(environment, feed, table);
+        let time = Timekeeper::new(environment);
         let (receipts, has_committed) = (Vec::new(), false);
-        Self { environment, feed, table, observer, receipts, has_committed, claimant }
+        Self { environment, feed, table, observer, receipts, has_committed, time, claimant }
     }
 
     /// Each announced object once.
@@ -150,6 +162,10 @@ impl<'a> Run<'a> {
             if pending.is_empty() {
                 return Ok(());
             }
+            if let Some(objection) = self.time.objection(0) {
+                self.fail_waiting(pending, &objection);
+                return Ok(());
+            }
             let receipts_before = self.receipts.len();
             let waiting = pending.clone();
             pending = match self.round(pending).await {
@@ -179,11 +195,8 @@ impl<'a> Run<'a> {
         let Some(pin) = pin else { return Ok(again) };
         let limits = Limits::new(self.environment, self.feed, self.table, pin.layout())?;
 
-        let (mut small, mut large) = (Vec::new(), Vec::new());
-        for task in tasks {
-            if task.object.size_bytes <= limits.stage_bytes_max { &mut small } else { &mut large }
-                .push(task);
-        }
+        let (mut small, mut large): (Vec<Task>, Vec<Task>) =
+            tasks.into_iter().partition(|task| is_harmless(task, &limits));
         let mut aliases = Some(aliases).filter(|aliases| !aliases.is_empty());
         while !small.is_empty() || aliases.is_some() {
             let rest = small.split_off(small.len().min(OBJECTS_PER_COMMIT_MAX));
@@ -193,9 +206,8 @@ impl<'a> Run<'a> {
             large.extend(left.too_large);
             small = rest;
         }
-        large.sort_by_key(|task: &Task| task.object.size_bytes);
-        for task in large {
-            again.extend(self.append_alone(&pin, &limits, task).await);
+        for (attempts_before, task) in self.dangerous_last(large).await {
+            again.extend(self.append_marked(&pin, &limits, task, attempts_before).await);
         }
         Ok(again)
     }
@@ -214,6 +226,10 @@ impl<'a> Run<'a> {
         let mut tasks = tasks.into_iter();
         while let Some(mut task) = tasks.next() {
             task.begin(self.environment);
+            if let Some(objection) = self.time.objection(task.object.size_bytes) {
+                left.again.extend(self.give_up(task, &objection));
+                continue;
+            }
             let (batches, facts) = match Rows::open(self, pin, limits, &task).stage().await {
                 Ok(Staged::Whole { batches, facts }) => (batches, facts),
                 Ok(Staged::Empty) => {
@@ -267,9 +283,40 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// One append of one large object, streamed.
-    async fn append_alone(&mut self, pin: &Pin, limits: &Limits, mut task: Task) -> Vec<Candidate> {
+    /// With how often they were begun before without an end: those go last, and otherwise the
+    /// smallest first.
+    async fn dangerous_last(&self, tasks: Vec<Task>) -> Vec<(u32, Task)> {
+        let mut marked = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            marked.push((self.attempts_before(&task).await, task));
+        }
+        marked.sort_by_key(|(attempts, task)| (*attempts, task.object.size_bytes));
+        marked
+    }
+
+    /// One append of one object that may be dangerous: if the function dies of it, a marker stays.
+    async fn append_marked(
+        &mut self,
+        pin: &Pin,
+        limits: &Limits,
+        mut task: Task,
+        attempts_before: u32,
+    ) -> Vec<Candidate> {
         task.begin(self.environment);
+        if let Some(objection) = self.time.objection(task.object.size_bytes) {
+            return self.give_up(task, &objection);
+        }
+        if let Some(objection) = self.mark(&task, attempts_before).await {
+            return self.give_up(task, &objection);
+        }
+        let marker = self.marker_of(&task);
+        let again = self.append_alone(pin, limits, task).await;
+        self.unmark(&marker).await;
+        again
+    }
+
+    /// One append of one large object, streamed.
+    async fn append_alone(&mut self, pin: &Pin, limits: &Limits, task: Task) -> Vec<Candidate> {
         let mut writer = match self.writer(pin, limits) {
             Ok(writer) => writer,
             Err(error) => return self.give_up(task, &error),
@@ -281,6 +328,11 @@ impl<'a> Run<'a> {
                     if let Err(error) = writer.write(&batch).await {
                         return self.give_up(task, &error);
                     }
+                    let (size, read) = (task.object.size_bytes, rows.bytes_read());
+                    if let Some(error) = self.time.objection_while(size, read, task.began()) {
+                        writer.abort().await;
+                        return self.give_up(task, &error);
+                    }
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -290,6 +342,7 @@ impl<'a> Run<'a> {
             }
         }
         let facts = rows.facts();
+        self.time.measure(facts.bytes_read, task.began());
         match writer.finish().await {
             Ok(files) => self.commit(pin, files, vec![(task, facts)], Vec::new()).await,
             Err(error) => self.give_up(task, &error),

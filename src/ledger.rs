@@ -42,6 +42,12 @@ pub const ANY_IDENTITY: &str = "*";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key(u128);
 
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
 impl Key {
     /// The key of a source's canonical name.
     pub fn of(name: &str) -> Self {

@@ -87,7 +87,8 @@ impl Disposition {
             | ErrorKind::SourceUnavailable
             | ErrorKind::StorageUnavailable
             | ErrorKind::Contention
-            | ErrorKind::CommitUnknown => Self::Retry,
+            | ErrorKind::CommitUnknown
+            | ErrorKind::DeadlineExceeded => Self::Retry,
             ErrorKind::SourceGone => Self::Ack,
             ErrorKind::Configuration
             | ErrorKind::SourceInvalid
@@ -97,6 +98,8 @@ impl Disposition {
             | ErrorKind::TableInvalid
             | ErrorKind::LedgerMissing
             | ErrorKind::LedgerForeign
+            | ErrorKind::DeadlineTooShort
+            | ErrorKind::AttemptsExhausted
             | ErrorKind::TableTooLarge
             | ErrorKind::OverBudget
             | ErrorKind::Internal => Self::DeadLetter,

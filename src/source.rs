@@ -42,6 +42,8 @@ pub struct Announcement {
     pub named: bool,
     /// Its size, where finding it told that.
     pub size_hint: Option<u64>,
+    /// How often it was announced, where that is known.
+    pub deliveries: u32,
     /// Why it cannot be asked for, for an object whose name is no key.
     pub unaddressable: Option<String>,
 }

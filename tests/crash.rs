@@ -67,6 +67,7 @@ fn environment(folder: &Path) -> Environment {
         entropy: Arc::new(Entropy::from_system()),
         stores: Arc::new(Stores::new(folder.to_owned())),
         process: "crash".to_owned(),
+        time_box: None,
         budget: MemoryBudget::for_process(256 << 20).unwrap(),
     }
 }

@@ -65,6 +65,7 @@ impl World {
             entropy: Arc::new(Entropy::from_seed(1)),
             stores: Arc::new(stores),
             process: "test".to_owned(),
+            time_box: None,
             budget: MemoryBudget::for_process(1 << 30).unwrap(),
         };
         let feed = Feed { table: "memory:///t".to_owned(), ..Feed::default() };

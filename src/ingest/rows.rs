@@ -109,6 +109,11 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// Bytes of the object that were read so far, as stored.
+    pub fn bytes_read(&self) -> u64 {
+        self.reader.bytes_read()
+    }
+
     /// What is known of the object, once it has come to its end.
     pub fn facts(&self) -> Facts {
         Facts {

@@ -118,6 +118,11 @@ impl Task {
         self.usage = environment.clock.usage();
     }
 
+    /// When it was begun, on the monotonic clock.
+    pub fn began(&self) -> Duration {
+        self.began
+    }
+
     /// What the ledger will say of it.
     pub fn planned(&self, facts: &Facts) -> PlannedSource {
         PlannedSource {

@@ -55,7 +55,7 @@ async fn file_or_folder(stores: &Stores, address: &str) -> Result<Vec<Announceme
 
 fn named(location: Location, size_hint: Option<u64>) -> Announcement {
     let relative = location.path.filename().unwrap_or_default().to_owned();
-    Announcement { location, relative, named: true, size_hint, unaddressable: None }
+    Announcement { location, relative, named: true, size_hint, deliveries: 1, unaddressable: None }
 }
 
 /// An empty local folder cannot be told from a missing file by listing it.
@@ -134,6 +134,7 @@ async fn list(
                 relative,
                 named: false,
                 size_hint: Some(meta.size),
+                deliveries: 1,
                 unaddressable: None,
             });
         }
@@ -170,6 +171,7 @@ fn walk(
         let relative = uri[base.uri.trim_end_matches('/').len()..].trim_start_matches('/');
         found.push(Announcement {
             relative: relative.to_owned(),
+            deliveries: 1,
             unaddressable: key.as_ref().err().cloned(),
             location: Location { uri, path: key.unwrap_or_default(), ..base.clone() },
             named: false,

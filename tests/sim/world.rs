@@ -346,6 +346,7 @@ impl World {
             relative: name(object),
             named: false,
             size_hint: None,
+            deliveries: 1,
             unaddressable: None,
         };
         let announcements = objects.iter().map(announcement).collect();
@@ -379,6 +380,7 @@ impl World {
             entropy: Arc::new(Entropy::from_seed(seed)),
             stores: Arc::new(stores),
             process: actor.to_owned(),
+            time_box: None,
             budget: MemoryBudget::for_process(MEMORY_BYTES).unwrap(),
         };
         let feed = Feed {

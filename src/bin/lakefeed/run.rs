@@ -83,6 +83,7 @@ fn environment(resources: &Resources, settings: &Settings) -> Result<Environment
         entropy: Arc::new(Entropy::from_system()),
         stores: Arc::new(Stores::new(directory)),
         process: process_name(),
+        time_box: None,
         budget: MemoryBudget::for_process(memory_bytes)?,
     })
 }

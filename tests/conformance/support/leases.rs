@@ -20,9 +20,11 @@ use super::stores;
 /// How long each claim is for.
 pub const DURATION: Duration = Duration::from_secs(60);
 
+type NewContender = dyn Fn(Arc<dyn Clock>) -> Arc<dyn LeaseStore> + Send + Sync;
+
 /// One lease, which nobody holds yet, and the time that its claimants see.
 pub struct Leases {
-    contender: Box<dyn Fn(Arc<dyn Clock>) -> Arc<dyn LeaseStore> + Send + Sync>,
+    contender: Box<NewContender>,
     pub clock: Arc<ShiftedClock>,
     pub can: Capabilities,
     /// Where the record is, for damaging it.

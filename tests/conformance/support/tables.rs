@@ -171,6 +171,7 @@ impl Lake {
             entropy: Arc::new(Entropy::from_system()),
             stores: Arc::new(stores),
             process: "conformance".to_owned(),
+            time_box: None,
             budget: MemoryBudget::for_process(1 << 30).unwrap(),
         };
         let address = format!("{}/{TABLE}", self.store.address);
