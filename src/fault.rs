@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -234,9 +235,13 @@ impl Written {
         written.insert(path.clone(), at);
     }
 
+    /// When `path` was last written, on the clock of the stores; nothing if by none of them.
+    pub fn at(&self, path: &Path) -> Option<Duration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied()
+    }
+
     fn after(&self, path: &Path, moment: Duration) -> bool {
-        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.get(path).is_some_and(|at| *at > moment)
+        self.at(path).is_some_and(|at| at > moment)
     }
 }
 
@@ -390,7 +395,12 @@ impl ObjectStore for FaultyStore {
         let call = Call { operation: Operation::Begin, path: location, payload: None };
         let upload = self.send(call, request).await?;
         let upload = Arc::new(tokio::sync::Mutex::new(upload));
-        Ok(Box::new(FaultyUpload { store: self.clone(), path: location.clone(), upload }))
+        Ok(Box::new(FaultyUpload {
+            store: self.clone(),
+            path: location.clone(),
+            upload,
+            progress: Arc::default(),
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -468,12 +478,35 @@ impl ObjectStore for FaultyStore {
     }
 }
 
-/// A multipart upload whose every step may fail.
+/// A multipart upload whose every step may fail. It is torn as a real one is: nothing comes of it
+/// once it was abandoned, or while a part of it is missing, whatever the store itself would do.
 #[derive(Debug)]
 struct FaultyUpload {
     store: FaultyStore,
     path: Path,
     upload: Arc<tokio::sync::Mutex<Box<dyn MultipartUpload>>>,
+    progress: Arc<Progress>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    parts_sent: AtomicUsize,
+    parts_landed: AtomicUsize,
+    is_abandoned: AtomicBool,
+}
+
+impl Progress {
+    fn check(&self, path: &Path) -> Result<()> {
+        if self.is_abandoned.load(Ordering::SeqCst) {
+            let (path, source) = (path.to_string(), "the upload was abandoned".into());
+            return Err(Error::NotFound { path, source });
+        }
+        let (sent, landed) = (&self.parts_sent, &self.parts_landed);
+        if landed.load(Ordering::SeqCst) < sent.load(Ordering::SeqCst) {
+            return Err(Error::Generic { store: NAME, source: "a part is missing".into() });
+        }
+        Ok(())
+    }
 }
 
 impl FaultyUpload {
@@ -487,11 +520,18 @@ impl FaultyUpload {
 impl MultipartUpload for FaultyUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         let (store, path) = (self.store.clone(), self.path.clone());
+        let progress = Arc::clone(&self.progress);
+        progress.parts_sent.fetch_add(1, Ordering::SeqCst);
         // The part's place is taken now, however late it is sent.
         let part = match self.upload.try_lock() {
             Ok(mut upload) => upload.put_part(data),
             Err(_) => Box::pin(async { Err(lost()) }),
         };
+        let part = Box::pin(async move {
+            part.await?;
+            progress.parts_landed.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        });
         Box::pin(async move {
             let call = Call { operation: Operation::Part, path: &path, payload: None };
             store.send(call, part).await
@@ -499,15 +539,22 @@ impl MultipartUpload for FaultyUpload {
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let upload = Arc::clone(&self.upload);
-        let request = async move { upload.lock().await.complete().await };
+        let (upload, progress) = (Arc::clone(&self.upload), Arc::clone(&self.progress));
+        let path = self.path.clone();
+        let request = async move {
+            progress.check(&path)?;
+            upload.lock().await.complete().await
+        };
         let request = self.store.writing(&self.path, request);
         self.store.send(self.call(Operation::Complete), request).await
     }
 
     async fn abort(&mut self) -> Result<()> {
-        let upload = Arc::clone(&self.upload);
-        let request = Box::pin(async move { upload.lock().await.abort().await });
+        let (upload, progress) = (Arc::clone(&self.upload), Arc::clone(&self.progress));
+        let request = Box::pin(async move {
+            progress.is_abandoned.store(true, Ordering::SeqCst);
+            upload.lock().await.abort().await
+        });
         self.store.send(self.call(Operation::Abort), request).await
     }
 }

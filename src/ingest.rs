@@ -193,7 +193,7 @@ impl<'a> Run<'a> {
         let pin = select::pin(self.feed, self.table).await?;
         let Selection { pin, tasks, aliases, mut again } = self.select(pin, candidates).await?;
         let Some(pin) = pin else { return Ok(again) };
-        let limits = Limits::new(self.environment, self.feed, pin.layout())?;
+        let limits = Limits::new(self.environment, self.feed, self.table, pin.layout())?;
 
         let (mut small, mut large): (Vec<Task>, Vec<Task>) =
             tasks.into_iter().partition(|task| is_harmless(task, &limits));

@@ -85,6 +85,31 @@ async fn an_upload_is_torn_at_any_step() {
 }
 
 #[tokio::test]
+async fn nothing_comes_of_an_upload_without_one_of_its_parts() {
+    for fault in [Fault::LoseRequest, Fault::Refuse, Fault::DeliverLate(Duration::from_secs(60))] {
+        let (inner, store) = faulty(Only(Operation::Part, fault));
+        let path = Path::from("a");
+        let mut upload = store.put_multipart(&path).await.unwrap();
+        assert!(upload.put_part("x".into()).await.is_err());
+        assert!(upload.complete().await.is_err(), "{fault:?}");
+        assert!(inner.head(&path).await.is_err(), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_comes_of_an_upload_that_was_abandoned_before_its_end_arrived() {
+    let late = Fault::DeliverLate(Duration::from_millis(5));
+    let (inner, store) = faulty(Only(Operation::Complete, late));
+    let path = Path::from("a");
+    let mut upload = store.put_multipart(&path).await.unwrap();
+    upload.put_part("x".into()).await.unwrap();
+    assert!(upload.complete().await.is_err());
+    upload.abort().await.unwrap();
+    store.clock.sleep(Duration::from_millis(50)).await;
+    assert!(inner.head(&path).await.is_err());
+}
+
+#[tokio::test]
 async fn a_listing_lags_behind() {
     let (_, store) = faulty(Only(Operation::List, Fault::Lag(Duration::from_secs(60))));
     store.put(&Path::from("a"), "x".into()).await.unwrap();

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{OVERHEAD_BYTES, Reservation, display_bytes};
 use crate::parquet::WriterLimits;
 use crate::source::READ_BUFFER_BYTES_MAX;
-use crate::table::Layout;
+use crate::table::{Layout, Table};
 
 /// The decompressed bytes that wait to be decoded.
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
@@ -29,7 +29,12 @@ impl Limits {
     ///
     /// # Errors
     /// [`ErrorKind::OverBudget`] with the sum, when they do not fit.
-    pub fn new(environment: &Environment, feed: &Feed, layout: &Layout) -> Result<Self> {
+    pub fn new(
+        environment: &Environment,
+        feed: &Feed,
+        table: &dyn Table,
+        layout: &Layout,
+    ) -> Result<Self> {
         let budget = &environment.budget;
         let decode = csv::Limits::default();
         // A row waits in the buffer while a batch is built from the rows before it.
@@ -54,7 +59,11 @@ impl Limits {
         let reservation = budget.try_reserve("the decoder", before_writing).map_err(over_budget)?;
         let writer = WriterLimits::within(budget.available_bytes(), layout.schema.fields().len())
             .map_err(over_budget)?;
-        let writer = WriterLimits { file_bytes_target: feed.target_file_bytes, ..writer };
+        let writer = WriterLimits {
+            file_bytes_target: feed.target_file_bytes,
+            part_bytes: table.part_bytes().unwrap_or(writer.part_bytes),
+            ..writer
+        };
         Ok(Self { stage_bytes_max: feed.stage_bytes_max, decode, writer, reservation })
     }
 

@@ -116,7 +116,7 @@ pub async fn plan(
         }
         (None, None) => return Ok(nothing_to_do(table.uri(), objects)),
     };
-    let limits = Limits::new(environment, feed, pin.layout())?;
+    let limits = Limits::new(environment, feed, table.as_ref(), pin.layout())?;
     let (small, large): (Vec<u64>, Vec<u64>) =
         taken_bytes.iter().partition(|&&bytes| bytes <= limits.stage_bytes_max);
     let is_partitioned = !pin.layout().partition_columns.is_empty();

@@ -40,6 +40,12 @@ pub trait Table: Send + Sync {
     /// The table's root in [`Table::store`].
     fn root(&self) -> &Path;
 
+    /// The size of the parts in which data files are uploaded, where the storage wants one: else the
+    /// memory budget says.
+    fn part_bytes(&self) -> Option<usize> {
+        None
+    }
+
     /// The folder that holds a folder of ledgers for each table id that was ever here.
     fn ledger_root(&self) -> Path;
 

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use arrow::datatypes::DataType;
 use lakefeed::config::OnChanged;
 use lakefeed::error::ErrorKind;
 use lakefeed::receipt::{Receipt, Status};
 use serde_json::Value;
 
 use crate::log::{self, Log, Row};
-use crate::rivals::FOREIGN;
+use crate::shape::{self, FOREIGN, Shape};
 use crate::world::{self, Content, Journal, World};
 
 /// A promise that was broken, and how.
@@ -31,7 +32,7 @@ struct Evidence<'a> {
     log: Log,
     /// The newest tail, without its header.
     entries: Vec<Value>,
-    /// How often each row is in the table.
+    /// How often each row is in the table, or was deleted from it by others.
     rows: BTreeMap<Row, usize>,
 }
 
@@ -41,13 +42,14 @@ pub fn audit(world: &World) -> Audit {
     let log = world.truth.log();
     versions_are_contiguous(&log)?;
     no_file_comes_twice(&log)?;
-    every_file_exists(world, &log)?;
+    every_file_exists(world, &journal, &log)?;
+    files_fit_their_table(world, &log)?;
     let entries = entries_only_grow(world, &log)?;
     let mut rows = BTreeMap::new();
-    for file in log::live(&log).keys() {
-        for row in log::rows_of(&world.truth.batches(file).unwrap_or_default()) {
-            *rows.entry(row).or_default() += 1;
-        }
+    let live = log::live(&log);
+    let live = live.values().filter_map(|add| shape::read(&world.truth, add));
+    for row in live.flat_map(|batch| shape::rows_of(&batch)).chain(journal.deleted.clone()) {
+        *rows.entry(row).or_default() += 1;
     }
     let evidence = Evidence { world, journal: &journal, log, entries, rows };
     if world.script.resets > 0 {
@@ -79,20 +81,65 @@ fn no_file_comes_twice(log: &Log) -> Audit {
     Ok(())
 }
 
-/// Not only what is live: a reader of an older version needs what it named.
-fn every_file_exists(world: &World, log: &Log) -> Audit {
+/// Not only what is live: a reader of an older version needs what it named, but for what was
+/// lawfully swept up.
+fn every_file_exists(world: &World, journal: &Journal, log: &Log) -> Audit {
     const PROMISE: &str = "no file is deleted that a commit named";
-    for path in log::added(log) {
-        if world.truth.batches(&path).is_none() {
-            return broken(PROMISE, path);
+    let live = log::live(log);
+    for (version, add) in added(log) {
+        let path = shape::key(add);
+        let is_lawful = match journal.swept.get(&path) {
+            Some(at) => version <= *at && !live.contains_key(&path),
+            None => world.truth.has_file(&path),
+        };
+        if !is_lawful {
+            return broken(PROMISE, format!("{path} of version {version}"));
         }
     }
-    for (path, add) in log::live(log) {
-        let batches = world.truth.batches(&path).unwrap_or_default();
-        let rows: usize = batches.iter().map(|batch| batch.num_rows()).sum();
+    for (path, add) in live {
+        let rows = world.truth.batch(&path).map_or(0, |batch| batch.num_rows());
         let stats: Value = serde_json::from_str(add["stats"].as_str().unwrap_or("null")).unwrap();
         if stats["numRecords"] != rows {
             return broken("statistics are true", format!("{path} has {rows} rows: {stats}"));
+        }
+    }
+    Ok(())
+}
+
+/// Every action that adds a file, and its version.
+fn added(log: &Log) -> impl Iterator<Item = (u64, &Value)> {
+    log.iter().flat_map(|(version, commit)| {
+        commit.iter().filter_map(|action| Some((*version, action.get("add")?)))
+    })
+}
+
+/// A file holds the columns that its table had in the version that added it, in their types; ours
+/// hold all of them.
+fn files_fit_their_table(world: &World, log: &Log) -> Audit {
+    let mut table = None;
+    for (version, commit) in log {
+        if let Some(metadata) = commit.iter().find_map(|action| action.get("metaData")) {
+            table = Some(Shape { metadata: metadata.clone() });
+        }
+        let Some(table) = &table else { continue };
+        for add in commit.iter().filter_map(|action| action.get("add")) {
+            let Some(file) = world.truth.batch(&shape::key(add)) else { continue };
+            let is_ours = shape::key(add).contains("part-");
+            let is_fit = |(name, kind, is_nullable): &(String, DataType, bool)| {
+                let column = file.column_by_name(name);
+                column.map_or(*is_nullable && !is_ours, |column| column.data_type() == kind)
+            };
+            let stored = table.stored();
+            let known = |name: &String| stored.iter().any(|(column, ..)| column == name);
+            let has_only_known = file.schema().fields().iter().all(|field| known(field.name()));
+            let partition: Vec<String> =
+                add["partitionValues"].as_object().unwrap().keys().cloned().collect();
+            let is_in_place = partition == Vec::from_iter(table.partition());
+            if !has_only_known || !is_in_place || !stored.iter().all(is_fit) {
+                let how =
+                    format!("{add} of version {version}: {:?}, and not {stored:?}", file.schema());
+                return broken("files fit their table", how);
+            }
         }
     }
     Ok(())
@@ -252,6 +299,7 @@ impl Evidence<'_> {
                 | ErrorKind::Contention
                 | ErrorKind::CommitUnknown => true,
                 ErrorKind::SourceInvalid => self.is_bad(receipt),
+                ErrorKind::SchemaMismatch => log::shapes(&self.log).any(|shape| shape.is_shut()),
                 // A listing that shows less than there is looks like damage, and must.
                 ErrorKind::TableInvalid | ErrorKind::LedgerMissing => {
                     self.world.script.faults.lag > 0.0
@@ -274,11 +322,13 @@ impl Evidence<'_> {
     /// Once the store is well again, one more run takes whatever is wanted.
     fn nothing_is_left_out(&self) -> Audit {
         let last = self.journal.receipts.iter().filter(|(run, _)| run == "last");
+        let is_shut = log::shapes(&self.log).next_back().is_some_and(|shape| shape.is_shut());
         for (_, receipt) in last {
             let is_wanted = match receipt.error.as_ref().map(|error| error.kind) {
                 None => continue,
                 Some(ErrorKind::SourceInvalid) => !self.is_bad(receipt),
                 Some(ErrorKind::SourceRefused) => self.world.script.on_changed != OnChanged::Fail,
+                Some(ErrorKind::SchemaMismatch) => !is_shut,
                 Some(_) => true,
             };
             if is_wanted {
@@ -292,7 +342,8 @@ impl Evidence<'_> {
         let first_contents = self.journal.contents.values().filter(|content| content.version == 0);
         for first in first_contents {
             let any = self.entries.iter().any(|e| text(e, "name") == world::uri(first.object));
-            let is_wanted = first.rows > 0 && self.world.script.bad_object != Some(first.object);
+            let is_wanted =
+                first.rows > 0 && self.world.script.bad_object != Some(first.object) && !is_shut;
             if is_wanted && !any {
                 return broken("nothing is left out", format!("{first:?}, of {}", self.log.len()));
             }

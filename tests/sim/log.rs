@@ -1,10 +1,10 @@
 //! A table's log and ledger, read from nothing: by none of the code that is on trial.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
-use arrow::util::display::array_value_to_string;
+use arrow::compute::concat_batches;
 use bytes::Bytes;
 use futures::executor::block_on;
 use futures::{FutureExt, TryStreamExt};
@@ -14,6 +14,8 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
+use crate::shape::Shape;
+
 /// The table's folder.
 pub const TABLE: &str = "t";
 /// Where the cleaner keeps the commits that it takes away, for the auditor.
@@ -22,8 +24,12 @@ const ARCHIVE: &str = "archive";
 const APPLICATION: &str = "lakefeed/default";
 
 /// What is really stored.
-#[derive(Clone)]
-pub struct Truth(pub Arc<InMemory>);
+#[derive(Clone, Default)]
+pub struct Truth {
+    pub store: Arc<InMemory>,
+    /// Data files that were read before: nobody ever writes one again.
+    read: Arc<Mutex<HashMap<String, RecordBatch>>>,
+}
 
 /// Every commit that ever was, oldest first, each as its actions.
 pub type Log = BTreeMap<u64, Vec<Value>>;
@@ -33,13 +39,13 @@ pub type Row = (String, String, String);
 
 impl Truth {
     pub fn get(&self, path: &str) -> Option<Bytes> {
-        let found = self.0.get(&Path::from(path)).now_or_never().expect("memory never waits");
+        let found = self.store.get(&Path::from(path)).now_or_never().expect("memory never waits");
         found.ok().map(|found| block_on(found.bytes()).unwrap())
     }
 
     pub fn names(&self, folder: &str) -> Vec<String> {
         let listed =
-            self.0.list(Some(&Path::from(folder))).map_ok(|meta| meta.location.to_string());
+            self.store.list(Some(&Path::from(folder))).map_ok(|meta| meta.location.to_string());
         let mut names: Vec<String> = block_on(listed.try_collect()).unwrap();
         names.sort();
         names
@@ -47,7 +53,7 @@ impl Truth {
 
     /// Writes an object, and returns its entity tag.
     pub fn put(&self, path: &str, body: impl Into<PutPayload>) -> String {
-        let put = block_on(self.0.put(&Path::from(path), body.into())).unwrap();
+        let put = block_on(self.store.put(&Path::from(path), body.into())).unwrap();
         put.e_tag.unwrap().trim_matches('"').to_owned()
     }
 
@@ -73,7 +79,7 @@ impl Truth {
         let version = self.log().keys().next_back().map_or(0, |newest| newest + 1);
         let body: String = actions.iter().map(|action| format!("{action}\n")).collect();
         let path = commit_path(version);
-        block_on(self.0.put_opts(&path, body.into(), PutMode::Create.into())).unwrap();
+        block_on(self.store.put_opts(&path, body.into(), PutMode::Create.into())).unwrap();
     }
 
     /// Keeps what the log holds up to `version` where only the auditor looks.
@@ -89,14 +95,42 @@ impl Truth {
     }
 
     pub fn delete_commit(&self, version: u64) {
-        let _ = block_on(self.0.delete(&commit_path(version)));
+        let _ = block_on(self.store.delete(&commit_path(version)));
     }
 
-    /// The rows of a data file, as batches; nothing where the file is missing.
-    pub fn batches(&self, file: &str) -> Option<Vec<RecordBatch>> {
-        let body = self.get(&format!("{TABLE}/{file}"))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(body).unwrap().build().unwrap();
-        Some(reader.map(Result::unwrap).collect())
+    /// A data file, as one batch; nothing where it is missing, even from the archive.
+    pub fn batch(&self, file: &str) -> Option<RecordBatch> {
+        let body = self.get(&format!("{TABLE}/{file}"));
+        let body = body.or_else(|| self.get(&format!("{ARCHIVE}/{file}")))?;
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(batch) = read.get(file) {
+            return Some(batch.clone());
+        }
+        let reader = ParquetRecordBatchReaderBuilder::try_new(body).unwrap();
+        let schema = Arc::clone(reader.schema());
+        let batches: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
+        let batch = concat_batches(&schema, &batches).unwrap();
+        read.insert(file.to_owned(), batch.clone());
+        Some(batch)
+    }
+
+    /// Whether there is a table.
+    pub fn has_log(&self) -> bool {
+        let first = [commit_path(0).to_string(), format!("{ARCHIVE}/{:020}.json", 0)];
+        first.iter().any(|path| self.get(path).is_some())
+    }
+
+    pub fn has_file(&self, file: &str) -> bool {
+        self.get(&format!("{TABLE}/{file}")).is_some()
+    }
+
+    /// Moves a data file where only the auditor looks.
+    pub fn archive_file(&self, file: &str) {
+        let path = format!("{TABLE}/{file}");
+        if let Some(body) = self.get(&path) {
+            self.put(&format!("{ARCHIVE}/{file}"), body);
+            let _ = block_on(self.store.delete(&Path::from(path)));
+        }
     }
 
     /// The lines of the tail that `pointer` names; nothing where it is missing.
@@ -142,28 +176,18 @@ pub fn live(log: &Log) -> BTreeMap<String, Value> {
     live
 }
 
-/// The table's latest metadata.
-pub fn metadata(log: &Log) -> Option<Value> {
-    log.values().flatten().rev().find_map(|action| action.get("metaData").cloned())
+/// The table's columns, and each change of them, oldest first.
+pub fn shapes(log: &Log) -> impl DoubleEndedIterator<Item = Shape> {
+    let metadata = log.values().flatten().filter_map(|action| action.get("metaData"));
+    metadata.map(|metadata| Shape { metadata: metadata.clone() })
+}
+
+/// The table's latest columns.
+pub fn shape(log: &Log) -> Option<Shape> {
+    shapes(log).next_back()
 }
 
 /// Every data file that any commit ever added.
 pub fn added(log: &Log) -> impl Iterator<Item = String> {
     log.values().flatten().filter_map(|action| action["add"]["path"].as_str().map(str::to_owned))
-}
-
-/// The rows of some batches.
-pub fn rows_of(batches: &[RecordBatch]) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for batch in batches {
-        let cell = |column: &str, row: usize| {
-            let column = batch.column_by_name(column).expect("a file holds every column");
-            array_value_to_string(column, row).unwrap()
-        };
-        rows.extend(
-            (0..batch.num_rows())
-                .map(|row| (cell("object", row), cell("version", row), cell("row", row))),
-        );
-    }
-    rows
 }

@@ -6,15 +6,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use futures::future::{LocalBoxFuture, join_all};
-use lakefeed::clock::{Clock, Entropy, Usage};
-use lakefeed::config::{Feed, OnChanged};
+use lakefeed::clock::{Clock, Entropy};
+use lakefeed::config::Feed;
 use lakefeed::environment::Environment;
-use lakefeed::fault::{
-    Call, Fault, FaultRates, Faults, FaultyStore, Operation, SeededFaults, Treatment, Written,
-};
+use lakefeed::fault::{FaultRates, FaultyStore, SeededFaults, Written};
 use lakefeed::ingest::ingest_into;
 use lakefeed::memory::MemoryBudget;
 use lakefeed::receipt::{Observer, Receipt};
@@ -23,95 +19,26 @@ use lakefeed::source::Announcement;
 use lakefeed::store::Stores;
 use lakefeed::table::delta::DeltaTable;
 use object_store::ObjectStore;
-use object_store::memory::InMemory;
+use object_store::path::Path;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use crate::kernel;
-use crate::log::{self, TABLE, Truth};
-use crate::rivals;
+use crate::log::{Row, TABLE, Truth};
+use crate::process::{Freezer, Life, Process, SimulatedClock, Witness, without_table_ids};
+use crate::rivals::{self, Deed, Rival};
+use crate::script::{Guests, Script};
 
+/// How often a guest looks whether there is a table.
+const PATIENCE: u32 = 100;
+/// Makes another generator of the same seed, for the guests.
+const GUESTS: u64 = 0x6775_6573_7473;
 const MEMORY_BYTES: u64 = 512 << 20;
 /// Longer than anything is late, lags or freezes.
 const SETTLED: Duration = Duration::from_secs(24 * 3600);
 /// A world that has not come to its end by then never will.
 const END_OF_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
-
-/// What is on stage, drawn from the seed.
-#[derive(Debug, Clone)]
-pub struct Script {
-    pub objects: usize,
-    /// How many rows each object has, whatever its content.
-    pub rows: Vec<usize>,
-    /// The object, if any, whose every second content is no good.
-    pub bad_object: Option<usize>,
-    pub ingesters: usize,
-    pub runs: usize,
-    pub on_changed: OnChanged,
-    pub rewrites: usize,
-    pub foreign_commits: usize,
-    pub cleanings: usize,
-    /// How often a person makes the ledger forget everything.
-    pub resets: usize,
-    pub table_is_there: bool,
-    /// Small objects share data files, unless none is small.
-    pub stage_bytes_max: u64,
-    pub kill_rate: f64,
-    pub faults: FaultRates,
-    /// Whether only the commits themselves go wrong, and often.
-    pub only_commits_fail: bool,
-    /// Over what time everything happens.
-    pub span: Duration,
-}
-
-impl Script {
-    fn draw(rng: &mut StdRng) -> Self {
-        let only_commits_fail = rng.random_bool(0.4);
-        let objects = rng.random_range(1..=4);
-        Self {
-            objects,
-            rows: (0..objects).map(|_| rng.random_range(0..=3)).collect(),
-            bad_object: rng.random_bool(0.15).then(|| rng.random_range(0..objects)),
-            ingesters: rng.random_range(2..=4),
-            runs: rng.random_range(1..=3),
-            on_changed: [OnChanged::Append, OnChanged::Append, OnChanged::Skip, OnChanged::Fail]
-                [rng.random_range(0..4)],
-            rewrites: rng.random_range(0..=4),
-            foreign_commits: [0, 0, 2, 4][rng.random_range(0..4)],
-            cleanings: [0, 0, 1, 3][rng.random_range(0..4)],
-            resets: 0,
-            table_is_there: rng.random_bool(0.3),
-            stage_bytes_max: if rng.random_bool(0.3) { 1 } else { 1 << 20 },
-            kill_rate: [0.0, 0.2, 0.5][rng.random_range(0..3)],
-            faults: draw_faults(rng, only_commits_fail),
-            only_commits_fail,
-            span: Duration::from_millis([200, 1_000, 5_000][rng.random_range(0..3)]),
-        }
-    }
-}
-
-fn draw_faults(rng: &mut StdRng, only_commits_fail: bool) -> FaultRates {
-    let intensity = if only_commits_fail {
-        [0.3, 0.6][rng.random_range(0..2)]
-    } else {
-        [0.0, 0.01, 0.03, 0.1][rng.random_range(0..4)]
-    };
-    let mut rate = |share: f64| if rng.random_bool(0.5) { intensity * share } else { 0.0 };
-    FaultRates {
-        lose_answer: rate(0.5),
-        lose_request: rate(0.5),
-        deliver_late: rate(0.5),
-        refuse: rate(0.3),
-        conflict: rate(0.3),
-        done_then_conflict: rate(0.5),
-        done_then_refuse: rate(0.3),
-        lag: rate(1.0),
-        freeze: rate(0.5),
-        way_max: Duration::from_millis([2, 10, 40][rng.random_range(0..3)]),
-        late_max: Duration::from_millis([100, 1_000, 60_000][rng.random_range(0..3)]),
-    }
-}
 
 /// A world and what is known of it.
 pub struct World {
@@ -132,6 +59,12 @@ pub struct Journal {
     pub offered: HashMap<String, BTreeSet<String>>,
     /// Which content an object had, by its address and entity tag.
     pub contents: BTreeMap<(String, String), Content>,
+    /// The rows that others deleted, as often as they did.
+    pub deleted: Vec<Row>,
+    /// The files that were swept up, and the table's newest version then.
+    pub swept: BTreeMap<String, u64>,
+    /// When each process began, and when it ended, if it did.
+    pub lives: BTreeMap<String, (Duration, Option<Duration>)>,
 }
 
 /// One content of one object.
@@ -175,12 +108,19 @@ impl World {
 
     /// The same world, in which the ledger is reset so often.
     pub fn play_with_resets(seed: u64, resets: usize) -> Self {
-        let mut rng = StdRng::seed_from_u64(seed);
-        let script = Script { resets, ..Script::draw(&mut rng) };
-        Self::perform(script, rng)
+        let mut guests_rng = StdRng::seed_from_u64(seed ^ GUESTS);
+        let guests = Guests::draw(&mut guests_rng);
+        Self::perform(seed, resets, guests, guests_rng)
     }
 
-    fn perform(script: Script, rng: StdRng) -> Self {
+    /// The same world without guests.
+    pub fn play_without_guests(seed: u64) -> Self {
+        Self::perform(seed, 0, Guests::default(), StdRng::seed_from_u64(seed))
+    }
+
+    fn perform(seed: u64, resets: usize, guests: Guests, guests_rng: StdRng) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let script = Script { resets, guests, ..Script::draw(&mut rng) };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -189,12 +129,12 @@ impl World {
         runtime.block_on(async {
             let world = Self {
                 script,
-                truth: Truth(Arc::new(InMemory::new())),
+                truth: Truth::default(),
                 clock: Arc::new(SimulatedClock::start()),
                 written: Arc::default(),
                 journal: Arc::default(),
             };
-            let ended = tokio::time::timeout(END_OF_TIME, world.run(rng)).await;
+            let ended = tokio::time::timeout(END_OF_TIME, world.run(rng, guests_rng)).await;
             assert!(ended.is_ok(), "the world stands still");
             world
         })
@@ -209,9 +149,9 @@ impl World {
         self.journal().trace.push(without_table_ids(&line));
     }
 
-    async fn run(&self, mut rng: StdRng) {
+    async fn run(&self, mut rng: StdRng, mut guests_rng: StdRng) {
         if self.script.table_is_there {
-            rivals::create_table(&self.truth);
+            rivals::create_table(&self.truth, &self.script.guests.partition_by());
         }
         for object in 0..self.script.objects {
             self.produce(object, 0);
@@ -223,14 +163,22 @@ impl World {
             Box::pin(self.cleaner(another())),
             Box::pin(self.resetter(another())),
         ];
+        let mut another_guest = || StdRng::seed_from_u64(guests_rng.random());
         for ingester in 0..self.script.ingesters {
-            actors.push(Box::pin(self.ingester(ingester, another())));
+            actors.push(Box::pin(self.ingester(ingester, another(), another_guest())));
         }
+        actors.push(Box::pin(self.deleter(another_guest())));
+        actors.push(Box::pin(self.overwriter(another_guest())));
+        actors.push(Box::pin(self.sweeper(another_guest())));
         join_all(actors).await;
         self.clock.sleep(SETTLED).await;
+        if self.script.guests.vacuums > 0 {
+            self.sweep(&mut another_guest()).await;
+        }
         self.note("world", "is settled; everything is ingested once more, without faults");
         let everything: Vec<usize> = (0..self.script.objects).collect();
-        self.ingest("last", &everything, FaultRates::NONE, rng.random()).await;
+        let process = self.process("last", FaultRates::NONE, rng.random());
+        self.ingest("last", &everything, process).await;
     }
 
     /// Waits for a share of the world's span.
@@ -266,8 +214,84 @@ impl World {
     async fn foreigner(&self, mut rng: StdRng) {
         for _ in 0..self.script.foreign_commits {
             self.pause(&mut rng, self.script.foreign_commits).await;
-            let what = rivals::write(&self.truth, &mut rng);
-            self.note("foreigner", what);
+            let all_alike =
+                self.script.guests.partition_by.is_none() && self.script.guests.overwrites == 0;
+            let deed = self.rival(&mut rng).write(all_alike);
+            self.is_done("foreigner", deed);
+        }
+    }
+
+    fn rival<'a>(&'a self, rng: &'a mut StdRng) -> Rival<'a> {
+        Rival { truth: &self.truth, rng, now: self.clock.now().timestamp_millis() }
+    }
+
+    fn is_done(&self, actor: &str, deed: Deed) {
+        self.note(actor, &deed.what);
+        self.journal().deleted.extend(deed.deleted);
+    }
+
+    /// Lets most of the guests come once there is a table.
+    async fn opening(&self) {
+        for _ in 0..PATIENCE {
+            if self.truth.has_log() {
+                return;
+            }
+            self.clock.sleep(self.script.span * 4 / PATIENCE).await;
+        }
+    }
+
+    async fn deleter(&self, mut rng: StdRng) {
+        self.opening().await;
+        for _ in 0..self.script.guests.deletions {
+            self.pause(&mut rng, self.script.guests.deletions).await;
+            let deed = self.rival(&mut rng).delete();
+            self.is_done("deleter", deed);
+        }
+    }
+
+    async fn overwriter(&self, mut rng: StdRng) {
+        let may_partition = !self.script.guests.feed_partitions;
+        self.opening().await;
+        for _ in 0..self.script.guests.overwrites {
+            self.pause(&mut rng, self.script.guests.overwrites).await;
+            let deed = self.rival(&mut rng).overwrite(may_partition);
+            self.is_done("overwriter", deed);
+        }
+    }
+
+    async fn sweeper(&self, mut rng: StdRng) {
+        for _ in 0..self.script.guests.vacuums {
+            self.pause(&mut rng, self.script.guests.vacuums).await;
+            self.sweep(&mut rng).await;
+        }
+    }
+
+    /// When the oldest process began of which a request may still arrive; now, if there is none.
+    fn oldest_writer_began(&self) -> Duration {
+        let (now, late_max) = (self.clock.monotonic(), self.script.faults.late_max);
+        let may_write =
+            |ended: &Option<Duration>| ended.is_none_or(|ended| ended + late_max >= now);
+        let journal = self.journal();
+        let lives = journal.lives.values().filter(|(_, ended)| may_write(ended));
+        lives.map(|(began, _)| *began).min().unwrap_or(now)
+    }
+
+    /// VACUUM, with the shortest retention that is lawful: longer than any run has lived of which
+    /// a request may still be on its way.
+    async fn sweep(&self, rng: &mut StdRng) {
+        let cutoff = self.clock.millis_at(self.oldest_writer_began());
+        let modified = |file: &str| {
+            let written = self.written.at(&Path::from(file));
+            written.map_or(0, |at| self.clock.millis_at(at))
+        };
+        let Some((version, files)) = rivals::superfluous(&self.truth, cutoff, modified) else {
+            return;
+        };
+        self.note("sweeper", &format!("sweeps up {} files, as of {version}", files.len()));
+        for file in files {
+            self.truth.archive_file(&file);
+            self.journal().swept.insert(file, version);
+            self.clock.sleep(self.script.faults.way_max.mul_f64(rng.random())).await;
         }
     }
 
@@ -280,7 +304,7 @@ impl World {
         }
     }
 
-    async fn ingester(&self, number: usize, mut rng: StdRng) {
+    async fn ingester(&self, number: usize, mut rng: StdRng, mut guests_rng: StdRng) {
         for run in 0..self.script.runs {
             self.pause(&mut rng, self.script.runs).await;
             let mut announced: Vec<usize> =
@@ -290,7 +314,9 @@ impl World {
             announced.extend(again);
             announced.shuffle(&mut rng);
             let actor = format!("{number}.{run}");
-            let ingest = self.ingest(&actor, &announced, self.script.faults, rng.random());
+            let process = self.process(&actor, self.script.faults, rng.random());
+            process.freezer.plan(self.script.guests.deep_freeze_rate, &mut guests_rng);
+            let ingest = self.ingest(&actor, &announced, process);
             if rng.random_bool(self.script.kill_rate) {
                 let life = self.script.span.mul_f64(rng.random());
                 if tokio::time::timeout(life, ingest).await.is_err() {
@@ -314,8 +340,7 @@ impl World {
     }
 
     /// One process that ingests, and ends.
-    async fn ingest(&self, actor: &str, objects: &[usize], rates: FaultRates, seed: u64) {
-        let process = self.process(actor, rates, seed);
+    async fn ingest(&self, actor: &str, objects: &[usize], process: Process) {
         let announcement = |&object: &usize| Announcement {
             location: process.environment.stores.resolve(&uri(object)).unwrap(),
             relative: name(object),
@@ -326,22 +351,24 @@ impl World {
         };
         let announcements = objects.iter().map(announcement).collect();
         let listener = Listener { world: self, actor };
-        let Process { environment, feed, table } = &process;
+        let Process { environment, feed, table, .. } = &process;
         let told = ingest_into(environment, feed, table, announcements, &listener).await;
         assert!(told.is_ok(), "{told:?}");
     }
 
     /// A process that has just started, and knows nothing.
     fn process(&self, actor: &str, rates: FaultRates, seed: u64) -> Process {
+        let freezer = Arc::new(Freezer::default());
         let witness = Witness {
             actor: actor.to_owned(),
             clock: Arc::clone(&self.clock),
             journal: Arc::clone(&self.journal),
             faults: SeededFaults::new(seed, rates),
             only_commits_fail: self.script.only_commits_fail,
+            freezer: Arc::clone(&freezer),
         };
         let store: Arc<dyn ObjectStore> = Arc::new(FaultyStore::new(
-            self.truth.0.clone(),
+            self.truth.store.clone(),
             Arc::new(witness),
             self.clock.clone(),
             Arc::clone(&self.written),
@@ -360,20 +387,23 @@ impl World {
             table: format!("memory:///{TABLE}"),
             on_changed: self.script.on_changed,
             stage_bytes_max: self.script.stage_bytes_max,
+            partition_by: self.script.guests.feed_partition_by(),
             ..Feed::default()
         };
         let location = environment.stores.resolve(&feed.table).unwrap();
         let kernel = kernel::in_turns(&store);
-        let table = DeltaTable::with_kernel(&environment, &location, kernel).unwrap();
-        Process { environment, feed, table }
+        let mut table = DeltaTable::with_kernel(&environment, &location, kernel).unwrap();
+        if let Some(bytes) = self.script.guests.part_bytes {
+            table = table.in_parts_of(bytes);
+        }
+        let life = Life {
+            actor: actor.to_owned(),
+            clock: Arc::clone(&self.clock),
+            journal: Arc::clone(&self.journal),
+        };
+        life.begin();
+        Process { environment, feed, table, freezer, _life: life }
     }
-}
-
-/// What a process holds, and loses when it is killed.
-struct Process {
-    environment: Environment,
-    feed: Feed,
-    table: DeltaTable,
 }
 
 /// Hears what an ingester says, as it says it: a receipt holds, whatever comes after.
@@ -391,84 +421,5 @@ impl Observer for Listener<'_> {
         let what = format!("says {source}: {status:?} {reason:?} {version:?} {error:?}");
         self.world.note(self.actor, &what);
         self.world.journal().receipts.push((self.actor.to_owned(), receipt.clone()));
-    }
-}
-
-/// Decides about the requests of one ingester, and writes them down.
-struct Witness {
-    actor: String,
-    clock: Arc<SimulatedClock>,
-    journal: Arc<Mutex<Journal>>,
-    faults: SeededFaults,
-    only_commits_fail: bool,
-}
-
-impl Faults for Witness {
-    fn treat(&self, call: &Call<'_>) -> Treatment {
-        let mut treatment = self.faults.treat(call);
-        let is_commit =
-            call.operation == Operation::Create && call.path.as_ref().ends_with(".json");
-        if self.only_commits_fail && !is_commit {
-            treatment.fault = Fault::None;
-        }
-        let Treatment { before, fault, after } = treatment;
-        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        journal.trace.push(format!(
-            "{:>9} {:<12} {:?} {} {fault:?} {}+{} ms",
-            self.clock.monotonic().as_millis(),
-            self.actor,
-            call.operation,
-            without_table_ids(call.path.as_ref()),
-            before.as_millis(),
-            after.as_millis(),
-        ));
-        if let Some(payload) = call.payload.filter(|_| is_commit) {
-            let body: Vec<u8> = payload.iter().flatten().copied().collect();
-            let lines = body.split(|&byte| byte == b'\n');
-            let actions: Vec<_> = lines.filter_map(|l| serde_json::from_slice(l).ok()).collect();
-            let offered = journal.offered.entry(self.actor.clone()).or_default();
-            offered.extend(log::append_id(&actions));
-        }
-        treatment
-    }
-}
-
-/// A table that the kernel creates has an identifier that no seed decides.
-fn without_table_ids(text: &str) -> String {
-    let mut parts = text.split("_lakefeed/");
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| {
-        let after_id = part.split_once('/').map_or("", |(_, rest)| rest);
-        text + "_lakefeed/*/" + after_id
-    })
-}
-
-/// Time that passes only while everybody waits.
-pub struct SimulatedClock(tokio::time::Instant);
-
-impl SimulatedClock {
-    #[allow(clippy::disallowed_methods)] // Of a runtime whose clock is paused.
-    fn start() -> Self {
-        Self(tokio::time::Instant::now())
-    }
-}
-
-#[async_trait]
-impl Clock for SimulatedClock {
-    fn now(&self) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000) + self.monotonic()
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    #[allow(clippy::disallowed_methods)]
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-
-    fn usage(&self) -> Usage {
-        Usage::default()
     }
 }

@@ -45,6 +45,7 @@ pub struct DeltaTable {
     root: Path,
     store: Arc<dyn ObjectStore>,
     kernel: Kernel,
+    part_bytes: Option<usize>,
     clock: Arc<dyn Clock>,
     entropy: Arc<Entropy>,
 }
@@ -83,9 +84,16 @@ impl DeltaTable {
             root: location.path.clone(),
             store: Arc::clone(&location.store),
             kernel,
+            part_bytes: None,
             clock: Arc::clone(&environment.clock),
             entropy: Arc::clone(&environment.entropy),
         })
+    }
+
+    /// The same table, whose data files are uploaded in parts of `bytes`. Not every store takes
+    /// small ones: S3 wants 5 MiB, but for the last.
+    pub fn in_parts_of(self, bytes: usize) -> Self {
+        Self { part_bytes: Some(bytes), ..self }
     }
 
     fn log(&self) -> Path {
@@ -213,6 +221,10 @@ impl Table for DeltaTable {
 
     fn root(&self) -> &Path {
         &self.root
+    }
+
+    fn part_bytes(&self) -> Option<usize> {
+        self.part_bytes
     }
 
     /// Below `_delta_log`, the one folder that every engine's VACUUM spares.

@@ -1,0 +1,131 @@
+//! What is on stage in a world, and how much goes wrong there.
+
+use std::time::Duration;
+
+use lakefeed::config::OnChanged;
+use lakefeed::fault::FaultRates;
+use rand::Rng;
+use rand::rngs::StdRng;
+
+/// What is on stage, drawn from the seed.
+#[derive(Debug, Clone)]
+pub struct Script {
+    pub objects: usize,
+    /// How many rows each object has, whatever its content.
+    pub rows: Vec<usize>,
+    /// The object, if any, whose every second content is no good.
+    pub bad_object: Option<usize>,
+    pub ingesters: usize,
+    pub runs: usize,
+    pub on_changed: OnChanged,
+    pub rewrites: usize,
+    pub foreign_commits: usize,
+    pub cleanings: usize,
+    /// How often a person makes the ledger forget everything.
+    pub resets: usize,
+    pub table_is_there: bool,
+    /// Small objects share data files, unless none is small.
+    pub stage_bytes_max: u64,
+    pub kill_rate: f64,
+    pub faults: FaultRates,
+    /// Whether only the commits themselves go wrong, and often.
+    pub only_commits_fail: bool,
+    /// Over what time everything happens.
+    pub span: Duration,
+    pub guests: Guests,
+}
+
+impl Script {
+    pub fn draw(rng: &mut StdRng) -> Self {
+        let only_commits_fail = rng.random_bool(0.4);
+        let objects = rng.random_range(1..=4);
+        Self {
+            objects,
+            rows: (0..objects).map(|_| rng.random_range(0..=3)).collect(),
+            bad_object: rng.random_bool(0.15).then(|| rng.random_range(0..objects)),
+            ingesters: rng.random_range(2..=4),
+            runs: rng.random_range(1..=3),
+            on_changed: [OnChanged::Append, OnChanged::Append, OnChanged::Skip, OnChanged::Fail]
+                [rng.random_range(0..4)],
+            rewrites: rng.random_range(0..=4),
+            foreign_commits: [0, 0, 2, 4][rng.random_range(0..4)],
+            cleanings: [0, 0, 1, 3][rng.random_range(0..4)],
+            resets: 0,
+            table_is_there: rng.random_bool(0.3),
+            stage_bytes_max: if rng.random_bool(0.3) { 1 } else { 1 << 20 },
+            kill_rate: [0.0, 0.2, 0.5][rng.random_range(0..3)],
+            faults: draw_faults(rng, only_commits_fail),
+            only_commits_fail,
+            span: Duration::from_millis([200, 1_000, 5_000][rng.random_range(0..3)]),
+            guests: Guests::default(),
+        }
+    }
+}
+
+/// Who else comes on stage in some worlds. They are drawn beside the rest of the script, so that a
+/// seed's world without them stays what it was.
+#[derive(Debug, Clone, Default)]
+pub struct Guests {
+    /// How often somebody sweeps up data files that no live version names.
+    pub vacuums: usize,
+    /// How often somebody deletes rows.
+    pub deletions: usize,
+    /// How often somebody overwrites the table with other columns.
+    pub overwrites: usize,
+    /// The column by which the table is partitioned at first.
+    pub partition_by: Option<&'static str>,
+    /// Whether the feed says so, too.
+    pub feed_partitions: bool,
+    /// The size of the parts in which data files are uploaded; whole, if none.
+    pub part_bytes: Option<usize>,
+    /// How often an ingester freezes for longer than anything else takes.
+    pub deep_freeze_rate: f64,
+}
+
+impl Guests {
+    pub fn draw(rng: &mut StdRng) -> Self {
+        if rng.random_bool(0.3) {
+            return Self::default();
+        }
+        Self {
+            vacuums: [0, 1, 3][rng.random_range(0..3)],
+            deletions: [0, 0, 1, 3][rng.random_range(0..4)],
+            overwrites: [0, 0, 1, 3][rng.random_range(0..4)],
+            partition_by: [None, None, Some("object"), Some("version")][rng.random_range(0..4)],
+            feed_partitions: rng.random_bool(0.5),
+            part_bytes: [None, None, Some(200), Some(600)][rng.random_range(0..4)],
+            deep_freeze_rate: [0.0, 0.2, 0.5][rng.random_range(0..3)],
+        }
+    }
+
+    pub fn feed_partition_by(&self) -> Vec<String> {
+        let known = self.partition_by.filter(|_| self.feed_partitions);
+        known.map(str::to_owned).into_iter().collect()
+    }
+
+    pub fn partition_by(&self) -> Vec<&'static str> {
+        self.partition_by.into_iter().collect()
+    }
+}
+
+fn draw_faults(rng: &mut StdRng, only_commits_fail: bool) -> FaultRates {
+    let intensity = if only_commits_fail {
+        [0.3, 0.6][rng.random_range(0..2)]
+    } else {
+        [0.0, 0.01, 0.03, 0.1][rng.random_range(0..4)]
+    };
+    let mut rate = |share: f64| if rng.random_bool(0.5) { intensity * share } else { 0.0 };
+    FaultRates {
+        lose_answer: rate(0.5),
+        lose_request: rate(0.5),
+        deliver_late: rate(0.5),
+        refuse: rate(0.3),
+        conflict: rate(0.3),
+        done_then_conflict: rate(0.5),
+        done_then_refuse: rate(0.3),
+        lag: rate(1.0),
+        freeze: rate(0.5),
+        way_max: Duration::from_millis([2, 10, 40][rng.random_range(0..3)]),
+        late_max: Duration::from_millis([100, 1_000, 60_000][rng.random_range(0..3)]),
+    }
+}
