@@ -140,6 +140,9 @@ pub fn without_table_ids(text: &str) -> String {
     let mut parts = text.split("_lakefeed/");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| {
+        if part.starts_with("table.lease") {
+            return text + "_lakefeed/" + part;
+        }
         let after_id = part.split_once('/').map_or("", |(_, rest)| rest);
         text + "_lakefeed/*/" + after_id
     })

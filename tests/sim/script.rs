@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lakefeed::config::OnChanged;
+use lakefeed::config::{LeaseOptions, LeaseScope, OnChanged};
 use lakefeed::fault::FaultRates;
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -33,6 +33,7 @@ pub struct Script {
     /// Over what time everything happens.
     pub span: Duration,
     pub guests: Guests,
+    pub leases: Leases,
 }
 
 impl Script {
@@ -58,7 +59,33 @@ impl Script {
             only_commits_fail,
             span: Duration::from_millis([200, 1_000, 5_000][rng.random_range(0..3)]),
             guests: Guests::default(),
+            leases: Leases::default(),
         }
+    }
+}
+
+/// Whether ingesters hold leases, drawn beside everything else for the same reason as guests.
+#[derive(Debug, Clone, Default)]
+pub struct Leases {
+    pub options: LeaseOptions,
+    /// How often a thief breaks the lease, whoever holds it.
+    pub thefts: usize,
+}
+
+impl Leases {
+    pub fn draw(rng: &mut StdRng) -> Self {
+        let scope = [LeaseScope::Off, LeaseScope::Commit, LeaseScope::Commit, LeaseScope::Run]
+            [rng.random_range(0..4)];
+        let options = LeaseOptions {
+            scope,
+            duration_seconds: [1, 10][rng.random_range(0..2)],
+            wait_seconds_max: [0, 1, 20][rng.random_range(0..3)],
+        };
+        let thefts = match scope {
+            LeaseScope::Off => 0,
+            _ => [0, 2, 6][rng.random_range(0..3)],
+        };
+        Self { options, thefts }
     }
 }
 

@@ -12,6 +12,7 @@ use lakefeed::config::Feed;
 use lakefeed::environment::Environment;
 use lakefeed::fault::{FaultRates, FaultyStore, SeededFaults, Written};
 use lakefeed::ingest::ingest_into;
+use lakefeed::lease::{LeaseStore, ObjectLease};
 use lakefeed::memory::MemoryBudget;
 use lakefeed::receipt::{Observer, Receipt};
 use lakefeed::repair;
@@ -28,12 +29,16 @@ use crate::kernel;
 use crate::log::{Row, TABLE, Truth};
 use crate::process::{Freezer, Life, Process, SimulatedClock, Witness, without_table_ids};
 use crate::rivals::{self, Deed, Rival};
-use crate::script::{Guests, Script};
+use crate::script::{Guests, Leases, Script};
 
 /// How often a guest looks whether there is a table.
 const PATIENCE: u32 = 100;
 /// Makes another generator of the same seed, for the guests.
 const GUESTS: u64 = 0x6775_6573_7473;
+/// One more, for the leases.
+const LEASES: u64 = 0x6c65_6173_6573;
+/// The record of the table's lease.
+const LEASE: &str = "_delta_log/_lakefeed/table.lease";
 const MEMORY_BYTES: u64 = 512 << 20;
 /// Longer than anything is late, lags or freezes.
 const SETTLED: Duration = Duration::from_secs(24 * 3600);
@@ -110,17 +115,27 @@ impl World {
     pub fn play_with_resets(seed: u64, resets: usize) -> Self {
         let mut guests_rng = StdRng::seed_from_u64(seed ^ GUESTS);
         let guests = Guests::draw(&mut guests_rng);
-        Self::perform(seed, resets, guests, guests_rng)
+        let mut leases_rng = StdRng::seed_from_u64(seed ^ LEASES);
+        let leases = Leases::draw(&mut leases_rng);
+        Self::perform(seed, resets, guests, guests_rng, leases, leases_rng)
     }
 
     /// The same world without guests.
     pub fn play_without_guests(seed: u64) -> Self {
-        Self::perform(seed, 0, Guests::default(), StdRng::seed_from_u64(seed))
+        let unused = || StdRng::seed_from_u64(seed);
+        Self::perform(seed, 0, Guests::default(), unused(), Leases::default(), unused())
     }
 
-    fn perform(seed: u64, resets: usize, guests: Guests, guests_rng: StdRng) -> Self {
+    fn perform(
+        seed: u64,
+        resets: usize,
+        guests: Guests,
+        guests_rng: StdRng,
+        leases: Leases,
+        leases_rng: StdRng,
+    ) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let script = Script { resets, guests, ..Script::draw(&mut rng) };
+        let script = Script { resets, guests, leases, ..Script::draw(&mut rng) };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -134,7 +149,8 @@ impl World {
                 written: Arc::default(),
                 journal: Arc::default(),
             };
-            let ended = tokio::time::timeout(END_OF_TIME, world.run(rng, guests_rng)).await;
+            let ended =
+                tokio::time::timeout(END_OF_TIME, world.run(rng, guests_rng, leases_rng)).await;
             assert!(ended.is_ok(), "the world stands still");
             world
         })
@@ -149,7 +165,7 @@ impl World {
         self.journal().trace.push(without_table_ids(&line));
     }
 
-    async fn run(&self, mut rng: StdRng, mut guests_rng: StdRng) {
+    async fn run(&self, mut rng: StdRng, mut guests_rng: StdRng, leases_rng: StdRng) {
         if self.script.table_is_there {
             rivals::create_table(&self.truth, &self.script.guests.partition_by());
         }
@@ -170,6 +186,7 @@ impl World {
         actors.push(Box::pin(self.deleter(another_guest())));
         actors.push(Box::pin(self.overwriter(another_guest())));
         actors.push(Box::pin(self.sweeper(another_guest())));
+        actors.push(Box::pin(self.thief(leases_rng)));
         join_all(actors).await;
         self.clock.sleep(SETTLED).await;
         if self.script.guests.vacuums > 0 {
@@ -295,6 +312,19 @@ impl World {
         }
     }
 
+    /// A person who breaks leases that are held.
+    async fn thief(&self, mut rng: StdRng) {
+        let (store, clock) = (self.truth.store.clone(), self.clock.clone());
+        let path = Path::from(format!("{TABLE}/{LEASE}"));
+        let lease = ObjectLease::new(LEASE.to_owned(), store, path, clock);
+        for _ in 0..self.script.leases.thefts {
+            self.pause(&mut rng, self.script.leases.thefts).await;
+            if let Some(broken) = lease.break_().await.unwrap() {
+                self.note("thief", &format!("breaks the lease of {}", broken.owner));
+            }
+        }
+    }
+
     async fn cleaner(&self, mut rng: StdRng) {
         for _ in 0..self.script.cleanings {
             self.pause(&mut rng, self.script.cleanings).await;
@@ -388,6 +418,7 @@ impl World {
             on_changed: self.script.on_changed,
             stage_bytes_max: self.script.stage_bytes_max,
             partition_by: self.script.guests.feed_partition_by(),
+            lease: self.script.leases.options,
             ..Feed::default()
         };
         let location = environment.stores.resolve(&feed.table).unwrap();
