@@ -510,3 +510,6 @@ impl Share {
         u64::try_from(share).unwrap_or(self.bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;

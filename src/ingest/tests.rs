@@ -1,0 +1,158 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use super::*;
+use crate::clock::{Entropy, SystemClock, TimeBox};
+use crate::fault::{Call, Fault, Faults, FaultyStore, Operation, Treatment};
+use crate::memory::MemoryBudget;
+use crate::receipt::Status;
+use crate::store::Stores;
+
+const MARKERS: &str = "t/_delta_log/_lakefeed/attempts";
+/// Longer than any invocation takes here.
+const HANGS: Duration = Duration::from_secs(60);
+/// Longer than any test runs.
+const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
+
+/// Answers no read of the killer, once it is marked as begun, until it is harmless.
+#[derive(Debug, Default)]
+struct Killer {
+    is_marked: AtomicBool,
+    is_harmless: AtomicBool,
+}
+
+impl Faults for Killer {
+    fn treat(&self, call: &Call<'_>) -> Treatment {
+        let path = call.path.as_ref();
+        if path.starts_with(MARKERS) && call.operation == Operation::Put {
+            self.is_marked.store(true, Ordering::SeqCst);
+        }
+        let kills = path == "in/killer.csv"
+            && self.is_marked.load(Ordering::SeqCst)
+            && !self.is_harmless.load(Ordering::SeqCst);
+        let before = if kills { FOR_EVER } else { Duration::ZERO };
+        Treatment { before, fault: Fault::None, after: Duration::ZERO }
+    }
+}
+
+struct Function {
+    store: Arc<InMemory>,
+    killer: Arc<Killer>,
+}
+
+impl Function {
+    fn new() -> Self {
+        Self { store: Arc::new(InMemory::new()), killer: Arc::default() }
+    }
+
+    async fn put(&self, name: &str, body: &'static str) {
+        self.store.put(&Path::from(format!("in/{name}.csv")), body.into()).await.unwrap();
+    }
+
+    /// What an invocation of so long says of the objects, each delivered so often.
+    async fn invoke(&self, objects: &[(&str, u32)], length: Duration) -> Vec<Receipt> {
+        #[allow(clippy::disallowed_methods)] // So that a test that fails does not hang.
+        let ended = tokio::time::timeout(HANGS, self.run(objects, length)).await;
+        ended.expect("it hangs")
+    }
+
+    async fn run(&self, objects: &[(&str, u32)], length: Duration) -> Vec<Receipt> {
+        let clock = Arc::new(SystemClock::default());
+        let store: Arc<dyn ObjectStore> = Arc::new(FaultyStore::new(
+            self.store.clone(),
+            self.killer.clone(),
+            clock.clone(),
+            Arc::default(),
+        ));
+        self.killer.is_marked.store(false, Ordering::SeqCst);
+        let stores = Stores::new(PathBuf::from("/"));
+        stores.overlay("memory", store);
+        let environment = Environment {
+            clock,
+            entropy: Arc::new(Entropy::from_system()),
+            stores: Arc::new(stores),
+            process: "test".to_owned(),
+            time_box: Some(TimeBox { began: Duration::ZERO, ends: length }),
+            budget: MemoryBudget::for_process(1 << 30).unwrap(),
+        };
+        let feed = Feed { table: "memory:///t".to_owned(), ..Feed::default() };
+        let announced = objects.iter().map(|(name, deliveries)| Announcement {
+            location: environment.stores.resolve(&format!("memory:///in/{name}.csv")).unwrap(),
+            relative: (*name).to_owned(),
+            named: false,
+            size_hint: None,
+            deliveries: *deliveries,
+            unaddressable: None,
+        });
+        let announced = announced.collect();
+        ingest(&environment, &feed, announced, &()).await.unwrap()
+    }
+
+    /// An invocation that dies of the killer.
+    async fn die(&self, objects: &[(&str, u32)]) {
+        #[allow(clippy::disallowed_methods)] // A death takes real time.
+        let ended = tokio::time::timeout(Duration::from_secs(2), self.run(objects, FOR_EVER));
+        assert!(ended.await.is_err(), "it outlived the killer");
+        assert!(self.killer.is_marked.load(Ordering::SeqCst), "it died of something else");
+    }
+
+    async fn markers(&self) -> usize {
+        self.store.list_with_delimiter(Some(&Path::from(MARKERS))).await.unwrap().objects.len()
+    }
+}
+
+fn status(receipts: &[Receipt], name: &str) -> (Status, Option<ErrorKind>) {
+    let source = format!("memory:///in/{name}.csv");
+    let receipt = receipts.iter().find(|receipt| receipt.source == source).unwrap();
+    (receipt.status, receipt.error.as_ref().map(|error| error.kind))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_kills_the_function_is_set_aside_and_takes_nobody_with_it() {
+    let function = Function::new();
+    for name in ["killer", "a", "b"] {
+        function.put(name, "id\n1\n").await;
+    }
+    let all = [("killer", 3), ("a", 1), ("b", 1)];
+    for death in 1..=3 {
+        function.die(&all).await;
+        assert_eq!(function.markers().await, 1, "after death {death}");
+    }
+    let receipts = function.invoke(&all, FOR_EVER).await;
+    assert_eq!(status(&receipts, "a").0, Status::Duplicate);
+    assert_eq!(status(&receipts, "b").0, Status::Duplicate);
+    let exhausted = (Status::Failed, Some(ErrorKind::AttemptsExhausted));
+    assert_eq!(status(&receipts, "killer"), exhausted);
+    // Another version of it is another object.
+    function.killer.is_harmless.store(true, Ordering::SeqCst);
+    function.put("killer", "id\n2\n").await;
+    let receipts = function.invoke(&all, FOR_EVER).await;
+    assert_eq!(status(&receipts, "killer"), (Status::Committed, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_marker_goes_when_its_object_has_come_to_an_end() {
+    let function = Function::new();
+    function.put("killer", "id\n1\n").await;
+    function.die(&[("killer", 3)]).await;
+    function.killer.is_harmless.store(true, Ordering::SeqCst);
+    let receipts = function.invoke(&[("killer", 4)], FOR_EVER).await;
+    assert_eq!(status(&receipts, "killer"), (Status::Committed, None));
+    assert_eq!(function.markers().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_begun_without_time() {
+    let function = Function::new();
+    function.put("a", "id\n1\n").await;
+    let receipts = function.invoke(&[("a", 1)], Duration::ZERO).await;
+    assert_eq!(status(&receipts, "a"), (Status::Failed, Some(ErrorKind::DeadlineExceeded)));
+    let receipts = function.invoke(&[("a", 1)], FOR_EVER).await;
+    assert_eq!(status(&receipts, "a"), (Status::Committed, None));
+}
