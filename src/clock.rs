@@ -43,7 +43,22 @@ pub struct TimeBox {
     pub ends: Duration,
 }
 
+/// No invocation of any cloud is longer, and no two clocks of a cloud are further apart.
+const INVOCATION_MAX: Duration = Duration::from_secs(60 * 60);
+
 impl TimeBox {
+    /// From now until `margin` before `deadline_ms`, milliseconds since 1970 in UTC; nothing, where
+    /// that is no moment at which an invocation can end that is under way now.
+    pub fn until(clock: &dyn Clock, deadline_ms: u64, margin: Duration) -> Option<Self> {
+        let now_ms = u64::try_from(clock.now().timestamp_millis()).ok()?;
+        if u128::from(now_ms.abs_diff(deadline_ms)) > INVOCATION_MAX.as_millis() {
+            return None;
+        }
+        let left = Duration::from_millis(deadline_ms.saturating_sub(now_ms));
+        let began = clock.monotonic();
+        Some(Self { began, ends: began + left.saturating_sub(margin) })
+    }
+
     /// All of it.
     pub fn length(&self) -> Duration {
         self.ends.saturating_sub(self.began)
@@ -154,6 +169,41 @@ mod tests {
         assert_eq!(a.uuid(), b.uuid());
         assert_eq!(a.bits(24), b.bits(24));
         assert_ne!(a.uuid(), a.uuid());
+    }
+
+    /// Ten seconds after it was started, at 1,700,000,000 seconds since 1970.
+    struct Stopped;
+
+    #[async_trait]
+    impl Clock for Stopped {
+        fn now(&self) -> DateTime<Utc> {
+            DateTime::from_timestamp(1_700_000_000, 0).unwrap()
+        }
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(10)
+        }
+        async fn sleep(&self, _: Duration) {}
+        fn usage(&self) -> Usage {
+            Usage::default()
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_on_our_own_clock_and_nonsense_is_none() {
+        let margin = Duration::from_secs(1);
+        let ends = |deadline_ms| {
+            let time_box = TimeBox::until(&Stopped, deadline_ms, margin)?;
+            assert_eq!(time_box.began, Duration::from_secs(10));
+            Some(time_box.ends.as_millis())
+        };
+        assert_eq!(ends(1_700_000_060_500), Some(69_500));
+        // One that is over, or nearly, leaves nothing.
+        assert_eq!(ends(1_700_000_000_500), Some(10_000));
+        assert_eq!(ends(1_699_999_999_000), Some(10_000));
+        // An emulator says how long it lasts.
+        assert_eq!(ends(600_000), None);
+        assert_eq!(ends(0), None);
+        assert_eq!(ends(u64::MAX), None);
     }
 
     #[test]

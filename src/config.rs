@@ -5,7 +5,6 @@
 //! that is not known is refused with the nearest one that is.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -15,16 +14,23 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub use column_type::ColumnType;
 pub use csv::CsvOptions;
+pub use file::CONFIGURATION_BYTES_MAX;
+pub use function::FunctionIdentity;
 pub use lease::{LeaseOptions, LeaseScope};
+pub use log::log_filter;
 pub use memory::{MemoryOrigin, memory_limit};
+pub use origin::{ADDRESS_VARIABLE, Origin, TEXT_VARIABLE, origin};
 pub use s3::{AwsVariables, S3Access, S3Options};
 pub use values::parse_size;
 
 mod column_type;
 mod csv;
 mod file;
+mod function;
 mod lease;
+mod log;
 mod memory;
+mod origin;
 mod s3;
 mod values;
 
@@ -266,15 +272,6 @@ impl FromStr for OnChanged {
 fn word<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T> {
     T::deserialize(text.into_deserializer())
         .map_err(|error: serde::de::value::Error| wrong(error.to_string()))
-}
-
-/// The configuration file to read: `flag`, else `LAKEFEED_CONFIG`, else `lakefeed.toml` in the
-/// current folder where there is one.
-pub fn path(flag: Option<PathBuf>) -> Option<PathBuf> {
-    flag.or_else(|| environment("LAKEFEED_CONFIG").map(PathBuf::from)).or_else(|| {
-        let usual = PathBuf::from("lakefeed.toml");
-        usual.is_file().then_some(usual)
-    })
 }
 
 /// A variable of the environment; one that is empty counts as absent.

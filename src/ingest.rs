@@ -43,6 +43,7 @@ mod task;
 mod time;
 
 pub use plan::{Action, IngestPlan, PlannedColumn, PlannedObject, plan};
+pub use time::has_time;
 
 use budget::Limits;
 use rows::{Rows, Staged};

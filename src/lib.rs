@@ -41,6 +41,7 @@ pub mod ingest;
 pub mod lease;
 pub mod ledger;
 pub mod memory;
+pub mod metrics;
 pub mod parquet;
 pub mod receipt;
 pub mod repair;

@@ -107,11 +107,6 @@ impl Disposition {
     }
 }
 
-/// The exit code of a run: 0 when every object ended committed, duplicate or skipped, else 1.
-pub fn exit_code(receipts: &[Receipt]) -> u8 {
-    receipts.iter().any(|receipt| receipt.status == Status::Failed).into()
-}
-
 /// An [`Error`] as a receipt tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorReport {
@@ -230,14 +225,10 @@ mod tests {
     }
 
     #[test]
-    fn only_failures_fail_a_run() {
-        let fine = [Status::Committed, Status::Duplicate, Status::Skipped];
-        let mut receipts: Vec<Receipt> = fine.map(|status| receipt(status, None)).into();
-        assert!(receipts.iter().all(|receipt| receipt.disposition() == Disposition::Ack));
-        assert_eq!(exit_code(&receipts), 0);
-        receipts.push(receipt(Status::Failed, None));
-        assert_eq!(exit_code(&receipts), 1);
-        assert_eq!(exit_code(&[]), 0);
+    fn what_did_not_fail_is_done() {
+        for status in [Status::Committed, Status::Duplicate, Status::Skipped] {
+            assert_eq!(receipt(status, None).disposition(), Disposition::Ack);
+        }
     }
 
     #[test]

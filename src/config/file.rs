@@ -13,8 +13,8 @@ use toml::de::{DeTable, DeValue};
 use super::{CsvOptions, Feed, LeaseOptions, S3Options, Settings, values, wrong};
 use crate::error::{Error, Position, Result};
 
-/// The largest configuration file that is read; beyond it, it is surely another file.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+/// The largest configuration that is read; beyond it, it is surely something else.
+pub const CONFIGURATION_BYTES_MAX: u64 = 4 << 20;
 
 impl Settings {
     /// Reads and checks a configuration file.
@@ -29,7 +29,7 @@ impl Settings {
                 .with_cause(cause)
                 .with_advice("check --config and LAKEFEED_CONFIG")
         };
-        if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
+        if std::fs::metadata(path).map_err(unreadable)?.len() > CONFIGURATION_BYTES_MAX {
             return Err(wrong("it is too large for a configuration file").with_object(name));
         }
         let text = std::fs::read_to_string(path).map_err(unreadable)?;

@@ -34,8 +34,8 @@ pub enum Answer {
     Partial(PartialBatchResponse),
     /// To a sender that takes nothing but yes: everything is done.
     Done,
-    /// To a sender that takes nothing but yes or no: so many messages are not done, so that the
-    /// whole event must come again.
+    /// To a sender that takes nothing but yes or no: so many messages, or objects of a sweep, are not
+    /// done, so that the whole event must come again.
     Failed(usize),
 }
 

@@ -68,10 +68,18 @@ pub fn parse(bytes: &[u8]) -> Result<Request> {
     }
     let event = serde_json::from_slice(bytes)
         .map_err(|cause| unknown("the event is not JSON").with_cause(cause))?;
-    if let Some(request) = schedule::parse(&event)? {
+    understand(&event)
+}
+
+/// What `event` asks for.
+///
+/// # Errors
+/// [`ErrorKind::Configuration`] for what is no event that we know.
+pub fn understand(event: &serde_json::Value) -> Result<Request> {
+    if let Some(request) = schedule::parse(event)? {
         return Ok(request);
     }
-    match envelope::messages(&event)? {
+    match envelope::messages(event)? {
         Some(messages) => Ok(Request::Announced(messages)),
         None => Err(unknown("this is no event that Lakefeed knows").with_advice(
             "known are S3 notifications, alone or from SQS, SNS or EventBridge, scheduled events of \

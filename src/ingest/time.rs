@@ -14,6 +14,11 @@ const FINISHING_PARTS: u32 = 3;
 /// What was read in less time than this says nothing about speed.
 const MEASURED_TIME_MIN: Duration = Duration::from_millis(500);
 
+/// Whether there is time left to begin anything in.
+pub fn has_time(environment: &Environment) -> bool {
+    !Timekeeper::new(environment).is_up()
+}
+
 /// How much of a run's time is left, and how much of it an object takes.
 pub(super) struct Timekeeper<'a> {
     environment: &'a Environment,

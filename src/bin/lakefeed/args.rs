@@ -127,22 +127,12 @@ Examples:
 /// Where the configuration is, and how much memory there is.
 #[derive(Debug, Args)]
 pub struct Resources {
-    /// The configuration [default: $LAKEFEED_CONFIG, or lakefeed.toml in this folder]
+    /// The configuration, a file or an address [default: $LAKEFEED_CONFIG, or lakefeed.toml here]
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub config: Option<String>,
     /// What the process may use in all, as 256MiB [default: the container's limit, at most 512MiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub memory: Option<u64>,
-}
-
-impl Resources {
-    /// The configuration; the defaults where there is no file.
-    pub fn settings(&self) -> Result<Settings> {
-        match config::path(self.config.clone()) {
-            Some(path) => Settings::read(&path),
-            None => Ok(Settings::default()),
-        }
-    }
 }
 
 /// What to take, where to, and how.

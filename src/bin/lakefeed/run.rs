@@ -4,23 +4,18 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
-use lakefeed::clock::{Entropy, SystemClock};
-use lakefeed::config::{AwsVariables, Feed, S3Access, Settings, memory_limit};
+use lakefeed::config::{self, Feed, Settings};
 use lakefeed::delivery;
-use lakefeed::environment::Environment;
+use lakefeed::environment::{self, Environment};
 use lakefeed::error::{Error, ErrorKind, Result};
-use lakefeed::event::{self, Answer, Message, Request};
+use lakefeed::event::{self, Answer, Request};
 use lakefeed::ingest::{self, IngestPlan};
 use lakefeed::lease;
 use lakefeed::ledger::Ledger;
-use lakefeed::memory::MemoryBudget;
-use lakefeed::receipt::exit_code;
 use lakefeed::repair;
-use lakefeed::store::Stores;
 use lakefeed::table::{Snapshot, Table};
 use lakefeed::{source, table};
 
@@ -29,41 +24,26 @@ use crate::args::{
 };
 use crate::report::{self, Reporter, Style};
 
-/// Threads that run tasks; reading and writing files have threads of their own.
-const WORKER_THREADS: usize = 1;
-/// Threads that wait for files: reading ahead, uploading, and the table's log. Each keeps what it
-/// has freed for its own later use, so more of them cost memory.
-const BLOCKING_THREADS_MAX: usize = 3;
-
 /// Runs one command.
 pub fn run(command: Command) -> Result<ExitCode> {
     if let Command::Completions { shell } = command {
         return completions(shell);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKER_THREADS)
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
-        .enable_all()
-        .build()
-        .map_err(|cause| Error::new(ErrorKind::Internal, "no runtime").with_cause(cause))?;
-    runtime.block_on(dispatch(command))
+    environment::runtime()?.block_on(dispatch(command))
 }
 
 async fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Ingest { route, json } => {
-            let settings = route.resources.settings()?;
-            let environment = environment(&route.resources, &settings)?;
-            ingest_feeds(&environment, &[route.feed(&settings)?], json).await
+            let (settings, environment) = open(&route.resources).await?;
+            ingest_feed(&environment, &route.feed(&settings)?, json).await
         }
         Command::Plan { route, json } => {
-            let settings = route.resources.settings()?;
-            let environment = environment(&route.resources, &settings)?;
+            let (settings, environment) = open(&route.resources).await?;
             plan(&environment, &route.feed(&settings)?, json).await
         }
         Command::Invoke { event, resources, json } => {
-            let settings = resources.settings()?;
-            let environment = environment(&resources, &settings)?;
+            let (settings, environment) = open(&resources).await?;
             invoke(&environment, &settings, &event, json).await
         }
         Command::Show { table, rows, resources } => show(&table, rows, &resources).await,
@@ -74,21 +54,15 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
 }
 
 #[allow(clippy::disallowed_methods)]
-fn environment(resources: &Resources, settings: &Settings) -> Result<Environment> {
-    let (memory_bytes, origin) = memory_limit(resources.memory, settings)?;
-    tracing::info!(memory_bytes, %origin, "memory budget");
+async fn open(resources: &Resources) -> Result<(Settings, Environment)> {
     let directory = std::env::current_dir().map_err(|cause| {
         Error::new(ErrorKind::Configuration, "the current folder is gone").with_cause(cause)
     })?;
-    let s3 = S3Access { options: settings.s3.clone(), variables: AwsVariables::from_environment() };
-    Ok(Environment {
-        clock: Arc::new(SystemClock::default()),
-        entropy: Arc::new(Entropy::from_system()),
-        stores: Arc::new(Stores::new(directory).with_s3(s3)),
-        process: process_name(),
-        time_box: None,
-        budget: MemoryBudget::for_process(memory_bytes)?,
-    })
+    let origin = config::origin(resources.config.clone())?;
+    let settings = environment::settings(origin, &directory).await?;
+    let memory_bytes = resources.memory;
+    let environment = Environment::of_process(process_name(), &settings, directory, memory_bytes)?;
+    Ok((settings, environment))
 }
 
 /// Who we are to the people who read a lease.
@@ -98,24 +72,29 @@ fn process_name() -> String {
     format!("{}:{}", host.trim(), std::process::id())
 }
 
-/// Does what an event asks for.
+/// Does what an event asks for, and says what the function would answer.
 async fn invoke(
     environment: &Environment,
     settings: &Settings,
     event: &Path,
     json: bool,
 ) -> Result<ExitCode> {
-    match event::parse(&read_event(event)?)? {
-        Request::Sweep(name) => {
-            ingest_feeds(environment, &[settings.feed(&name)?.clone()], json).await
-        }
-        Request::SweepAll if settings.feeds.is_empty() => {
-            Err(Error::new(ErrorKind::Configuration, "there is no feed to sweep")
-                .with_advice("name a configuration with a [[feed]] by --config"))
-        }
-        Request::SweepAll => ingest_feeds(environment, &settings.feeds, json).await,
-        Request::Announced(messages) => deliver(environment, settings, &messages, json).await,
-    }
+    let request = event::parse(&read_event(event)?)?;
+    let reporter = Reporter::new(io::stdout(), style(json));
+    let delivery = delivery::handle(environment, settings, &request, &reporter).await?;
+    reporter.finish(environment.clock.monotonic()).map_err(cannot_write)?;
+    let failed = match &delivery.answer {
+        Answer::Done => false,
+        Answer::Failed(_) => true,
+        Answer::Partial(response) => !response.batch_item_failures.is_empty(),
+    };
+    let text = match (&request, json) {
+        (_, true) => answer(&delivery.answer)?,
+        (Request::Announced(_), false) => report::delivery(&delivery),
+        (Request::Sweep(_) | Request::SweepAll, false) => String::new(),
+    };
+    to_stdout(text.as_bytes())?;
+    Ok(ExitCode::from(u8::from(failed)))
 }
 
 fn read_event(path: &Path) -> Result<Vec<u8>> {
@@ -131,26 +110,6 @@ fn read_event(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Takes what an event announces, and says what the function would answer.
-async fn deliver(
-    environment: &Environment,
-    settings: &Settings,
-    messages: &[Message],
-    json: bool,
-) -> Result<ExitCode> {
-    let reporter = Reporter::new(io::stdout(), style(json));
-    let delivery = delivery::deliver(environment, settings, messages, &reporter).await?;
-    reporter.finish(environment.clock.monotonic()).map_err(cannot_write)?;
-    let failed = match &delivery.answer {
-        Answer::Done => false,
-        Answer::Failed(_) => true,
-        Answer::Partial(response) => !response.batch_item_failures.is_empty(),
-    };
-    let text = if json { answer(&delivery.answer)? } else { report::delivery(&delivery) };
-    to_stdout(text.as_bytes())?;
-    Ok(ExitCode::from(u8::from(failed)))
-}
-
 /// What the function would answer to a queue; nobody else reads one.
 fn answer(answer: &Answer) -> Result<String> {
     match answer {
@@ -163,36 +122,11 @@ fn style(json: bool) -> Style {
     if json { Style::Json } else { Style::Human }
 }
 
-async fn ingest_feeds(environment: &Environment, feeds: &[Feed], json: bool) -> Result<ExitCode> {
+async fn ingest_feed(environment: &Environment, feed: &Feed, json: bool) -> Result<ExitCode> {
     let reporter = Reporter::new(io::stdout(), style(json));
-    let mut outcome = Ok(0);
-    for feed in feeds {
-        match ingest_feed(environment, feed, &reporter).await {
-            Ok(code) => outcome = outcome.map(|worst: u8| worst.max(code)),
-            Err(error) if feeds.len() == 1 => outcome = Err(error),
-            // One feed never holds back the others.
-            Err(error) => {
-                tracing::error!(feed = feed.name, "{error}");
-                outcome = outcome.map(|worst| worst.max(1));
-            }
-        }
-    }
-    let outcome = outcome?;
+    let delivery = delivery::sweep(environment, &[feed], &reporter).await?;
     reporter.finish(environment.clock.monotonic()).map_err(cannot_write)?;
-    Ok(ExitCode::from(outcome))
-}
-
-async fn ingest_feed(
-    environment: &Environment,
-    feed: &Feed,
-    reporter: &Reporter<io::Stdout>,
-) -> Result<u8> {
-    let found = source::discover(&environment.stores, &feed.source).await?;
-    if found.is_empty() {
-        tracing::warn!(sources = ?feed.source, "no CSV objects are there");
-    }
-    let receipts = ingest::ingest(environment, feed, found, reporter).await?;
-    Ok(exit_code(&receipts))
+    Ok(ExitCode::from(u8::from(delivery.answer != Answer::Done)))
 }
 
 async fn plan(environment: &Environment, feed: &Feed, json: bool) -> Result<ExitCode> {
@@ -208,7 +142,7 @@ fn has_failures(plan: &IngestPlan) -> bool {
 }
 
 async fn show(table: &str, rows: usize, resources: &Resources) -> Result<ExitCode> {
-    let environment = environment(resources, &resources.settings()?)?;
+    let (_, environment) = open(resources).await?;
     let feed = Feed { table: table.to_owned(), ..Feed::default() };
     let table = table::open(&environment, &feed)?;
     let pinned = existing(table.as_ref(), &feed.ledger).await?;
@@ -227,8 +161,7 @@ async fn existing(table: &dyn Table, ledger: &str) -> Result<Snapshot> {
 
 async fn ledger(command: &LedgerCommand) -> Result<ExitCode> {
     let LedgerTarget { table, ledger, resources, json } = command.target()?;
-    let settings = resources.settings()?;
-    let environment = environment(resources, &settings)?;
+    let (_, environment) = open(resources).await?;
     let feed = Feed { table: table.clone(), ledger: ledger.clone(), ..Feed::default() };
     let column = feed.source_file_column.clone().unwrap_or_default();
     let table = table::open(&environment, &feed)?;
@@ -254,7 +187,7 @@ async fn ledger(command: &LedgerCommand) -> Result<ExitCode> {
 async fn lease(command: &LeaseCommand) -> Result<ExitCode> {
     let (LeaseCommand::Show(target) | LeaseCommand::Break(target)) = command;
     let LeaseTarget { table, resources, json } = target;
-    let environment = environment(resources, &resources.settings()?)?;
+    let (_, environment) = open(resources).await?;
     let feed = Feed { table: table.clone(), ..Feed::default() };
     let store = lease::open(&environment, table::open(&environment, &feed)?.as_ref());
     let (lease, is_broken) = match command {
