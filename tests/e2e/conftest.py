@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import lake
+import s3 as server
 
 
 def pytest_configure(config):
@@ -48,3 +49,13 @@ def public_folder():
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def s3():
+    """A server of S3 and SQS with an empty bucket to land in, and one for the table."""
+    with server.serve() as running:
+        for bucket in ("landing", "lake"):
+            place = {"LocationConstraint": server.REGION}
+            running.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration=place)
+        yield running

@@ -1,11 +1,14 @@
 """S3 on the loopback: moto's server, one request at a time, with a hook for faults."""
 
 import os
+import re
 import socket
 import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
+from pathlib import Path
 from typing import Callable
 
 import boto3
@@ -57,6 +60,8 @@ class S3:
     endpoint: str
     requests: list[Request] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    # Files that are served as they are, by path: moto would hold them, and copy them for each range.
+    files: dict[str, Path] = field(default_factory=dict)
 
     def client(self, service: str):
         return boto3.client(
@@ -105,14 +110,18 @@ class S3:
         return polars.read_delta(table, storage_options=self.storage_options).to_dicts()
 
     def read_with_duckdb(self, table: str) -> list[dict]:
+        return self.query(table, "SELECT * FROM t").to_arrow_table().to_pylist()
+
+    def query(self, table: str, query: str) -> duckdb.DuckDBPyConnection:
+        """What DuckDB says to a query about a Delta table, which it calls `t`."""
         connection = lake.connect("delta", "httpfs")
         host = self.endpoint.removeprefix("http://")
         connection.execute(
             f"CREATE SECRET (TYPE s3, KEY_ID 'test', SECRET 'test', REGION '{REGION}',"
             f" ENDPOINT '{host}', URL_STYLE 'path', USE_SSL false)"
         )
-        rows = connection.execute("SELECT * FROM delta_scan(?)", [table])
-        return rows.to_arrow_table().to_pylist()
+        connection.execute(f"CREATE VIEW t AS SELECT * FROM delta_scan('{table}')")
+        return connection.execute(query)
 
     @property
     def storage_options(self) -> dict[str, str]:
@@ -121,6 +130,27 @@ class S3:
             **CREDENTIALS, "AWS_REGION": REGION, "AWS_ALLOW_HTTP": "true",
             "AWS_ENDPOINT_URL": self.endpoint,
         }
+
+
+def serve_file(path: Path, request: Request, start_response):
+    """One object as S3 serves it, for readers that pin its version and ask for ranges."""
+    stat = path.stat()
+    etag = f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
+    if request.headers.get("HTTP_IF_MATCH", etag) != etag:
+        start_response("412 Precondition Failed", [("Content-Length", "0")])
+        return [b""]
+    first, last, status = 0, stat.st_size - 1, "200 OK"
+    headers = [("ETag", etag), ("Last-Modified", formatdate(stat.st_mtime, usegmt=True))]
+    if ranged := re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("HTTP_RANGE", "")):
+        first, last = int(ranged[1]), min(int(ranged[2] or last), last)
+        status = "206 Partial Content"
+        headers.append(("Content-Range", f"bytes {first}-{last}/{stat.st_size}"))
+    start_response(status, [*headers, ("Content-Length", str(last - first + 1))])
+    if request.method == "HEAD":
+        return [b""]
+    with path.open("rb") as file:
+        file.seek(first)
+        return [file.read(last - first + 1)]
 
 
 class Quiet(WSGIRequestHandler):
@@ -153,6 +183,8 @@ def serve():
                     environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
                 start_response(fault.status, [("Content-Length", "0"), *fault.headers])
                 return [b""]
+        if request.path in s3.files:
+            return serve_file(s3.files[request.path], request, start_response)
         return moto(environ, start_response)
 
     server = make_server("127.0.0.1", 0, application, threaded=False, request_handler=Quiet)

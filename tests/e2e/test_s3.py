@@ -15,15 +15,6 @@ KEY = "orders/2026/08/01 a+b=ü.csv"
 TABLE = "s3://lake/orders"
 
 
-@pytest.fixture
-def s3():
-    with server.serve() as running:
-        for bucket in ("landing", "lake"):
-            place = {"LocationConstraint": server.REGION}
-            running.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration=place)
-        yield running
-
-
 def ingest(s3, *sources, table=TABLE, **options):
     return lake.ingest(*sources, table=table, env=s3.environment, **options)
 
