@@ -9,6 +9,7 @@ use super::budget::Limits;
 use super::schema;
 use super::select::{self, Verdict};
 use super::task::{Candidate, Task};
+use super::time::Timekeeper;
 use crate::commit::Pin;
 use crate::config::{ColumnType, Feed};
 use crate::environment::Environment;
@@ -104,7 +105,7 @@ pub async fn plan(
     }
     drop(looked);
     let taken_bytes: Vec<u64> = tasks.iter().map(|task| task.object.size_bytes).collect();
-    let inferred = schema::infer(feed, tasks).await;
+    let inferred = schema::infer(feed, tasks, &Timekeeper::new(environment)).await;
     for (task, error) in inferred.failed {
         refuse(&mut objects, &task, &error);
     }

@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use super::budget::CHUNK_BYTES;
 use super::task::Task;
+use super::time::Timekeeper;
 use crate::config::Feed;
 use crate::csv::{DecodePlan, Dialect, Inference, Sample};
 use crate::error::{Error, ErrorKind, Result};
@@ -26,8 +27,8 @@ pub(super) struct Inferred {
 }
 
 /// Infers a table from the first bytes of some of `tasks`: as many as it takes to see rows of
-/// [`SAMPLE_OBJECTS_MAX`] of them.
-pub(super) async fn infer(feed: &Feed, tasks: Vec<Task>) -> Inferred {
+/// [`SAMPLE_OBJECTS_MAX`] of them. Not of fewer where time runs out: a table's columns are for ever.
+pub(super) async fn infer(feed: &Feed, tasks: Vec<Task>, time: &Timekeeper<'_>) -> Inferred {
     let mut inferred = Inferred { definition: Ok(None), failed: vec![], tasks: vec![] };
     let mut inference = Inference::new(feed.csv.dialect(), folded_name);
     let bytes_max = usize::try_from(feed.sample_bytes_max).unwrap_or(usize::MAX);
@@ -37,6 +38,10 @@ pub(super) async fn infer(feed: &Feed, tasks: Vec<Task>) -> Inferred {
         if with_rows == SAMPLE_OBJECTS_MAX {
             inferred.tasks.push(task);
             continue;
+        }
+        if let Some(objection) = time.objection(0) {
+            inferred.definition = Err(objection);
+            return inferred;
         }
         match observe(&mut inference, &task, share.max(1), bytes_max).await {
             Ok(has_rows) => {

@@ -48,6 +48,10 @@ pub(super) enum Verdict {
 
 impl Run<'_> {
     /// Looks at every candidate, asks the ledger, and says what is done already.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DeadlineExceeded`] where looking takes all of the time, and those of
+    /// [`Run::plan_table`].
     pub(super) async fn select(
         &mut self,
         pin: Option<Pin>,
@@ -68,6 +72,9 @@ impl Run<'_> {
             })
             .buffered(HEADS_IN_FLIGHT_MAX);
         while let Some((mut candidate, head)) = looked.next().await {
+            if let Some(objection) = self.time.objection(0) {
+                return Err(objection);
+            }
             if names.contains(&candidate.key()) {
                 selection.again.push(candidate);
                 continue;
@@ -123,7 +130,7 @@ impl Run<'_> {
     /// fail here; without a single row to tell types from, the others are skipped.
     async fn plan_table(&mut self, selection: &mut Selection) -> Result<()> {
         let tasks = std::mem::take(&mut selection.tasks);
-        let inferred = schema::infer(self.feed, tasks).await;
+        let inferred = schema::infer(self.feed, tasks, &self.time).await;
         for (task, error) in inferred.failed {
             selection.again.extend(self.give_up(task, &error));
         }

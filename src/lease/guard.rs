@@ -17,6 +17,8 @@ use crate::table::Table;
 const POLL_MIN: Duration = Duration::from_millis(50);
 /// What is added to it at random, at most, so that those who wait do not all look at once.
 const POLL_JITTER_MAX: Duration = Duration::from_millis(200);
+/// No more than this part of the time that is left is spent waiting: the rest is the commit's.
+const WAITING_PARTS: u32 = 2;
 /// A lease is renewed this many times within its duration, so that one renewal may be lost.
 const RENEWALS_PER_DURATION: u32 = 3;
 
@@ -83,8 +85,10 @@ impl<'a> Claimant<'a> {
     }
 
     async fn wait(&self) -> Result<Acquisition> {
-        let Environment { clock, entropy, .. } = self.environment;
-        let patience_ends = clock.monotonic() + self.wait_max;
+        let Environment { clock, entropy, time_box, .. } = self.environment;
+        let began = clock.monotonic();
+        let left = time_box.map_or(Duration::MAX, |time_box| time_box.ends.saturating_sub(began));
+        let patience_ends = began + self.wait_max.min(left / WAITING_PARTS);
         loop {
             let acquisition = self.store.acquire(&self.claim).await?;
             let is_ours = matches!(acquisition, Acquisition::Acquired(_));

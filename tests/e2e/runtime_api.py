@@ -10,12 +10,14 @@ import queue
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 import uuid
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote_plus
 
 import lake
 
@@ -69,6 +71,15 @@ class Function:
 
     def instance(self) -> "Instance":
         return Instance(self)
+
+
+class RuntimeApi(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        """A process that is killed says nothing more, and that is not our error."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(*_)
 
 
 class Instance:
@@ -128,8 +139,7 @@ class Instance:
         self.events, self.answers = queue.Queue(), queue.Queue()
         self.asked = threading.Event()
         self.lines, self.errors = [], []
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
-        self.server.daemon_threads = True
+        self.server = RuntimeApi(("127.0.0.1", 0), handler_of(self))
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         environment = {
             **self.function.environment,
@@ -364,5 +374,5 @@ class Queue:
         ).get("Messages"):
             for message in messages:
                 records = json.loads(message["Body"])["Records"]
-                keys += [record["s3"]["object"]["key"] for record in records]
+                keys += [unquote_plus(record["s3"]["object"]["key"]) for record in records]
         return keys

@@ -158,7 +158,7 @@ def test_an_event_without_a_queue_that_is_not_done_is_an_error(s3):
 @pytest.mark.parametrize("text, variables, told", [
     ("[[feed]\n", (), "LAKEFEED_CONFIG_TOML: line 1"),
     (configuration(tabel="x"), (), 'did you mean "table"?'),
-    (configuration(source="s3://landing/[/"), (), "source"),
+    (configuration(source="s3://landing/[/"), (), "this is not a pattern"),
     ("[s3]\nregion = 'eu-central-1'\n", (), "there is no feed"),
     ("", (), "there is no feed"),
     ("", {"LAKEFEED_CONFIG": "s3://lake/none.toml"}, "s3://lake/none.toml: the configuration cannot"),
@@ -225,27 +225,42 @@ def test_what_takes_too_long_is_handed_back_in_time(s3):
 
 def test_a_sweep_goes_on_where_the_last_had_no_time_left(s3):
     keys = [f"orders/{number:02}.csv" for number in range(12)]
-    put_all(s3, {key: f"id\n{number}\n" for number, key in enumerate(keys)})
-    s3.faults.append(delayed("/landing/orders/", 0.7))
-    event = json.loads((SCHEDULE / "sweep-one-feed.json").read_text())
-    versions, sweeps = set(), 0
+    sweep = json.loads((SCHEDULE / "sweep-one-feed.json").read_text())
+    versions = set()
     with function(s3, timeout_seconds=6).instance() as instance:
+        for number, key in enumerate(keys):
+            put_all(s3, {key: f"id\n{number}\n"})
+            if number == 0:
+                assert instance.invoke(sweep).statuses() == {"00.csv": lake.COMMITTED}
+        s3.faults.append(delayed("/landing/orders/", 0.7))
         for sweeps in range(1, 9):
-            outcome = instance.invoke(event)
+            outcome = instance.invoke(sweep)
             # Neither cut nor failed: what is left is the next sweep's.
             assert outcome.error is None, outcome
-            taken = [r for r in outcome.receipts if r["status"] == lake.COMMITTED]
-            versions |= {r["version"] for r in taken}
-            late = [r for r in outcome.receipts if r["status"] == lake.FAILED]
-            assert {r["error"]["kind"] for r in late} <= {"deadline_exceeded"}, outcome
+            versions |= {r["version"] for r in outcome.receipts if r["status"] == lake.COMMITTED}
+            late = [r["error"]["kind"] for r in outcome.receipts if r["status"] == lake.FAILED]
+            assert set(late) <= {"deadline_exceeded"}, outcome
             if not late:
                 break
         assert instance.cold_starts == 1
     assert 1 < sweeps < 9, sweeps
     assert s3.column(TABLE, "id") == list(range(12))
-    # Every commit that was begun was told of.
+    # Every commit that was made was told of.
     log = [key for key in s3.keys("lake", "orders/_delta_log/0") if key.endswith(".json")]
-    assert len(log) - len(versions) == 1, "the table's creation, and the commits"
+    assert len(log) == 2 + len(versions), "the table's creation, the first commit, and those"
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_looking_at_many_objects_ends_in_time_too(s3, method):
+    """Nothing of a new table is begun: its columns are inferred from all that are looked at."""
+    keys = [f"orders/{number:02}.csv" for number in range(12)]
+    put_all(s3, {key: f"id\n{number}\n" for number, key in enumerate(keys)})
+    s3.faults.append(delayed("/landing/orders/", 0.7, method))
+    with function(s3, timeout_seconds=6).instance() as instance:
+        outcome = instance.invoke(announcing(*keys))
+    assert outcome.error is None and sorted(outcome.failures) == keys, outcome
+    assert {r["error"]["kind"] for r in outcome.receipts} == {"deadline_exceeded"}
+    assert s3.keys("lake") == []
 
 
 def test_a_lease_is_not_waited_for_past_the_deadline(s3):
