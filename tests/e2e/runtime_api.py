@@ -219,7 +219,9 @@ def handler_of(instance: Instance):
         def do_GET(self):
             assert self.path == "/2018-06-01/runtime/invocation/next", self.path
             with instance.freezing:
-                if process_events.empty():
+                # Unless it is one that has died since.
+                is_ours = instance.process and instance.events is process_events
+                if is_ours and process_events.empty():
                     # Nothing runs in a function that has answered and asked for more.
                     instance.kill_quietly(signal.SIGSTOP)
             asked.set()
