@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 
+import deltalake
 import pytest
 
 import lake
@@ -342,6 +343,7 @@ def test_an_object_that_kills_the_function_is_a_dead_letter_alone(s3):
 
 
 OBJECTS, PROCESSES, ROWS = 1000, 8, 3
+CHECKPOINT_INVOCATIONS = 20
 
 
 def upload_all(s3) -> list[str]:
@@ -367,10 +369,14 @@ def burst(s3, text: str) -> dict:
     chance, queue = random.Random(7), Queue(s3, "landing", RECEIVES_MAX)
     deliveries = [body for body in upload_all(s3) for _ in range(chance.randint(1, 3))]
     chance.shuffle(deliveries)
-    outcomes, sending = [], threading.Lock()
+    outcomes, sending, summing_up = [], threading.Lock(), threading.Lock()
 
     def work(instance):
         while True:
+            with summing_up:
+                if len(outcomes) % CHECKPOINT_INVOCATIONS == CHECKPOINT_INVOCATIONS - 1:
+                    # Else each writer reads every commit so far, one by one.
+                    deltalake.DeltaTable(TABLE, storage_options=s3.storage_options).create_checkpoint()
             with sending:
                 sent, deliveries[:] = deliveries[:10], deliveries[10:]
             queue.send(sent)
@@ -394,7 +400,7 @@ def burst(s3, text: str) -> dict:
         seconds = time.monotonic() - began
     assert queue.receive() == [] and queue.dead() == []
     total = {name: sum(m[name] for o in outcomes for m in o.metrics)
-             for name in ("Commits", "Attempts", "ObjectsCommitted", "ObjectsFailed")}
+             for name in ("Commits", "Attempts", "ObjectsCommitted", "ObjectsDuplicate", "ObjectsFailed")}
     errors = [outcome.error for outcome in outcomes if outcome.error]
     assert errors == [], errors
     return {"invocations": len(outcomes), "seconds": round(seconds, 1), **total,
@@ -471,7 +477,9 @@ def test_a_gigabyte_goes_through_a_function_of_half_of_that(s3, tmp_path):
         lambda_ = function(s3, text, timeout_seconds=900, prefix=prefix)
         with lambda_.instance() as instance:
             outcome = instance.invoke(announcing("orders/lineitem.csv", bucket="static"))
-            assert outcome.error is None and outcome.failures == [], outcome
+            assert outcome.error is None and outcome.failures == [], (
+                f"{outcome.error} {outcome.receipts} {outcome.stderr[-2000:]}"
+            )
             (receipt,), (counted,) = outcome.receipts, outcome.metrics
             print(
                 f"{size / 1e6:.0f} MB in {outcome.seconds:.0f} s,"
