@@ -7,20 +7,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use lakefeed::config::{AwsVariables, S3Access, S3Options};
+use lakefeed::config::{AwsAccess, AwsVariables, S3Options};
 
 use super::{Missing, Opened};
 
 /// A server that ends with its standard input, which ends with this program.
 struct Server {
-    access: S3Access,
+    access: AwsAccess,
     _process: Child,
 }
 
 static SERVER: OnceLock<Option<Server>> = OnceLock::new();
 
 /// How the server is reached. It has a bucket called `conformance`.
-pub fn access() -> Opened<S3Access> {
+pub fn access() -> Opened<AwsAccess> {
     let server = SERVER.get_or_init(start);
     server.as_ref().map(|server| server.access.clone()).ok_or(Missing {
         backend: "S3 (moto)",
@@ -49,6 +49,10 @@ fn start() -> Option<Server> {
         ..S3Options::default()
     };
     let variables = [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")];
-    let access = S3Access { options, variables: AwsVariables::from_iter(variables) };
+    let access = AwsAccess {
+        s3: options,
+        variables: AwsVariables::from_iter(variables),
+        ..AwsAccess::default()
+    };
     Some(Server { access, _process: process })
 }
