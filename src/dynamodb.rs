@@ -106,8 +106,8 @@ impl DynamoDb {
     }
 
     /// The address of `table`, for people.
-    pub fn uri_of(&self, table: &str) -> String {
-        format!("dynamodb://{}/{table}", self.region)
+    pub fn uri_of(table: &str) -> String {
+        format!("dynamodb://{table}")
     }
 
     /// What `error` means, with which the call of this name (`GetItem`) about `table` failed.
@@ -116,7 +116,7 @@ impl DynamoDb {
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let object = self.uri_of(table);
+        let object = Self::uri_of(table);
         let told = match cause_in(&error) {
             // Of getting the credentials, before the call was made.
             Some(cause) => storage_failure(&object, cause),

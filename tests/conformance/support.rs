@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 pub mod delta;
+#[cfg(feature = "aws")]
+pub mod dynamodb;
 pub mod leases;
 pub mod liar;
 #[cfg(feature = "aws")]

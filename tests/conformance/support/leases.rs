@@ -6,20 +6,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+#[cfg(feature = "aws")]
+use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
 use lakefeed::clock::{Clock, SystemClock, Usage};
+#[cfg(feature = "aws")]
+use lakefeed::lease::DynamoDbLease;
 use lakefeed::lease::{Acquisition, Claim, FileLease, Lease, LeaseStore, ObjectLease};
-use object_store::ObjectStore;
+#[cfg(feature = "aws")]
+use lakefeed::store::Stores;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
 
 use super::Opened;
+#[cfg(feature = "aws")]
+use super::dynamodb;
 use super::liar::{self, Lie};
 use super::stores;
 
 /// How long each claim is for.
 pub const DURATION: Duration = Duration::from_secs(60);
 
+/// Puts something in the record's place that is none.
+type Damage = dyn Fn() -> BoxFuture<'static, ()> + Send + Sync;
 type NewContender = dyn Fn(Arc<dyn Clock>) -> Arc<dyn LeaseStore> + Send + Sync;
 
 /// One lease, which nobody holds yet, and the time that its claimants see.
@@ -27,9 +38,7 @@ pub struct Leases {
     contender: Box<NewContender>,
     pub clock: Arc<ShiftedClock>,
     pub can: Capabilities,
-    /// Where the record is, for damaging it.
-    pub store: Arc<dyn ObjectStore>,
-    pub record: Path,
+    damage: Box<Damage>,
     _scratch: Option<TempDir>,
 }
 
@@ -44,6 +53,11 @@ impl Leases {
     /// Another process that may want the lease.
     pub fn contender(&self) -> Arc<dyn LeaseStore> {
         (self.contender)(self.clock.clone())
+    }
+
+    /// Makes of the record what nobody can read.
+    pub async fn damage(&self) {
+        (self.damage)().await;
     }
 
     /// One more, whose wall clock is ahead of the others'.
@@ -150,8 +164,60 @@ fn in_store(folder: stores::Store) -> Leases {
         contender: Box::new(contender),
         clock: Arc::default(),
         can: Capabilities { ends_with_its_holder: false },
-        store: folder.store,
-        record,
+        damage: damage_of(folder.store, record),
+        _scratch: None,
+    }
+}
+
+/// What damages the record at `path` of `store`.
+fn damage_of(store: Arc<dyn ObjectStore>, path: Path) -> Box<Damage> {
+    Box::new(move || {
+        let (store, path) = (Arc::clone(&store), path.clone());
+        Box::pin(async move {
+            store.put(&path, "{\"owner\": 3".into()).await.unwrap();
+        })
+    })
+}
+
+/// An item in moto's DynamoDB.
+#[cfg(feature = "aws")]
+pub fn dynamodb_moto() -> Opened<Leases> {
+    Ok(in_dynamodb(dynamodb::moto()?))
+}
+
+/// An item in DynamoDB Local.
+#[cfg(feature = "aws")]
+pub fn dynamodb_local() -> Opened<Leases> {
+    Ok(in_dynamodb(dynamodb::local()?))
+}
+
+#[cfg(feature = "aws")]
+fn in_dynamodb(stores: Arc<Stores>) -> Leases {
+    static OPENED: AtomicU64 = AtomicU64::new(0);
+    let table = format!("leases-{}", OPENED.fetch_add(1, Ordering::SeqCst));
+    tokio::task::block_in_place(|| {
+        tokio::runtime::Handle::current().block_on(dynamodb::create_table(&stores, &table, KEY));
+    });
+    const TABLE: &str = "s3://lake/orders";
+    const KEY: &str = "table_uri";
+    let (of_damage, lease_table) = (Arc::clone(&stores), table.clone());
+    let damage: Box<Damage> = Box::new(move || {
+        let (stores, lease_table) = (Arc::clone(&of_damage), lease_table.clone());
+        Box::pin(async move {
+            let put = stores.dynamodb().unwrap().client().put_item().table_name(lease_table);
+            let put = put.item(KEY, AttributeValue::S(TABLE.to_owned()));
+            put.item("owner", AttributeValue::N("3".to_owned())).send().await.unwrap();
+        })
+    });
+    let contender = move |clock| -> Arc<dyn LeaseStore> {
+        let stores = Arc::clone(&stores);
+        Arc::new(DynamoDbLease::new(stores, table.clone(), TABLE.to_owned(), clock))
+    };
+    Leases {
+        contender: Box::new(contender),
+        clock: Arc::default(),
+        can: Capabilities { ends_with_its_holder: false },
+        damage,
         _scratch: None,
     }
 }
@@ -167,8 +233,7 @@ pub fn file() -> Opened<Leases> {
         contender: Box::new(contender),
         clock: Arc::default(),
         can: Capabilities { ends_with_its_holder: true },
-        store: folder.store,
-        record,
+        damage: damage_of(folder.store, record),
         _scratch: folder._scratch,
     })
 }

@@ -1,5 +1,5 @@
-//! S3, as moto has it: one server for this program, which takes one request at a time, because under
-//! threads its conditional writes have two winners.
+//! S3 and DynamoDB, as moto has them: one server for this program, which takes one request at a time,
+//! because under threads its conditional writes have two winners.
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use lakefeed::config::{AwsAccess, AwsVariables, S3Options};
+use lakefeed::config::{AwsAccess, AwsVariables, DynamoDbOptions, S3Options};
 
 use super::{Missing, Opened};
 
@@ -42,17 +42,16 @@ fn start() -> Option<Server> {
     let mut endpoint = String::new();
     BufReader::new(process.stdout.take()?).read_line(&mut endpoint).ok()?;
     let endpoint = Some(endpoint.trim().to_owned()).filter(|endpoint| !endpoint.is_empty())?;
-    let options = S3Options {
-        endpoint: Some(endpoint),
+    let region = Some("eu-central-1".to_owned());
+    let s3 = S3Options {
+        endpoint: endpoint.clone(),
         allow_http: Some(true),
-        region: Some("eu-central-1".to_owned()),
+        region: region.clone(),
         ..S3Options::default()
     };
+    let dynamodb =
+        DynamoDbOptions { endpoint, allow_http: Some(true), region, ..DynamoDbOptions::default() };
     let variables = [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")];
-    let access = AwsAccess {
-        s3: options,
-        variables: AwsVariables::from_iter(variables),
-        ..AwsAccess::default()
-    };
+    let access = AwsAccess { s3, dynamodb, variables: AwsVariables::from_iter(variables) };
     Some(Server { access, _process: process })
 }
