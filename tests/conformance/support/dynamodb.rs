@@ -100,7 +100,7 @@ fn libraries(sources: &Path) -> Option<PathBuf> {
         // Named when it is whole, so that another run finds all of it or nothing.
         let fetched = tempfile::tempdir_in(&kept).ok()?;
         let fetch = Command::new("mvn")
-            .args(["--batch-mode", "--quiet", "--file"])
+            .args(["--batch-mode", "--quiet", "-Dstyle.color=never", "--file"])
             .arg(sources.join("pom.xml"))
             .arg("org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies")
             .arg(format!("-Ddynamodb-local.version={LOCAL_VERSION}"))

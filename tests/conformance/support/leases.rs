@@ -6,25 +6,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-#[cfg(feature = "aws")]
-use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use lakefeed::clock::{Clock, SystemClock, Usage};
-#[cfg(feature = "aws")]
-use lakefeed::lease::DynamoDbLease;
 use lakefeed::lease::{Acquisition, Claim, FileLease, Lease, LeaseStore, ObjectLease};
-#[cfg(feature = "aws")]
-use lakefeed::store::Stores;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
 
 use super::Opened;
-#[cfg(feature = "aws")]
-use super::dynamodb;
 use super::liar::{self, Lie};
 use super::stores;
+
+#[cfg(feature = "aws")]
+pub use dynamodb::{dynamodb_local, dynamodb_moto};
+
+#[cfg(feature = "aws")]
+mod dynamodb;
 
 /// How long each claim is for.
 pub const DURATION: Duration = Duration::from_secs(60);
@@ -179,49 +177,6 @@ fn damage_of(store: Arc<dyn ObjectStore>, path: Path) -> Box<Damage> {
     })
 }
 
-/// An item in moto's DynamoDB.
-#[cfg(feature = "aws")]
-pub fn dynamodb_moto() -> Opened<Leases> {
-    Ok(in_dynamodb(dynamodb::moto()?))
-}
-
-/// An item in DynamoDB Local.
-#[cfg(feature = "aws")]
-pub fn dynamodb_local() -> Opened<Leases> {
-    Ok(in_dynamodb(dynamodb::local()?))
-}
-
-#[cfg(feature = "aws")]
-fn in_dynamodb(stores: Arc<Stores>) -> Leases {
-    static OPENED: AtomicU64 = AtomicU64::new(0);
-    let table = format!("leases-{}", OPENED.fetch_add(1, Ordering::SeqCst));
-    tokio::task::block_in_place(|| {
-        tokio::runtime::Handle::current().block_on(dynamodb::create_table(&stores, &table, KEY));
-    });
-    const TABLE: &str = "s3://lake/orders";
-    const KEY: &str = "table_uri";
-    let (of_damage, lease_table) = (Arc::clone(&stores), table.clone());
-    let damage: Box<Damage> = Box::new(move || {
-        let (stores, lease_table) = (Arc::clone(&of_damage), lease_table.clone());
-        Box::pin(async move {
-            let put = stores.dynamodb().unwrap().client().put_item().table_name(lease_table);
-            let put = put.item(KEY, AttributeValue::S(TABLE.to_owned()));
-            put.item("owner", AttributeValue::N("3".to_owned())).send().await.unwrap();
-        })
-    });
-    let contender = move |clock| -> Arc<dyn LeaseStore> {
-        let stores = Arc::clone(&stores);
-        Arc::new(DynamoDbLease::new(stores, table.clone(), TABLE.to_owned(), clock))
-    };
-    Leases {
-        contender: Box::new(contender),
-        clock: Arc::default(),
-        can: Capabilities { ends_with_its_holder: false },
-        damage,
-        _scratch: None,
-    }
-}
-
 /// A local file.
 pub fn file() -> Opened<Leases> {
     let folder = stores::local()?;
@@ -236,4 +191,16 @@ pub fn file() -> Opened<Leases> {
         damage: damage_of(folder.store, record),
         _scratch: folder._scratch,
     })
+}
+
+/// An item in moto's DynamoDB.
+#[cfg(not(feature = "aws"))]
+pub fn dynamodb_moto() -> Opened<Leases> {
+    Err(super::Missing { backend: "DynamoDB", remedy: "build with the feature aws" })
+}
+
+/// An item in DynamoDB Local.
+#[cfg(not(feature = "aws"))]
+pub fn dynamodb_local() -> Opened<Leases> {
+    dynamodb_moto()
 }

@@ -41,7 +41,8 @@ fn start() -> Option<Server> {
         .ok()?;
     let mut endpoint = String::new();
     BufReader::new(process.stdout.take()?).read_line(&mut endpoint).ok()?;
-    let endpoint = Some(endpoint.trim().to_owned()).filter(|endpoint| !endpoint.is_empty())?;
+    let endpoint = Some(endpoint.trim().to_owned()).filter(|endpoint| !endpoint.is_empty());
+    endpoint.as_ref()?;
     let region = Some("eu-central-1".to_owned());
     let s3 = S3Options {
         endpoint: endpoint.clone(),
