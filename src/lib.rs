@@ -36,6 +36,8 @@ pub mod commit;
 pub mod config;
 pub mod csv;
 pub mod delivery;
+#[cfg(feature = "aws")]
+pub mod dynamodb;
 pub mod environment;
 pub mod error;
 pub mod event;

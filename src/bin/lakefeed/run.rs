@@ -9,7 +9,7 @@ use std::sync::Arc;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use lakefeed::clock::{Entropy, SystemClock};
-use lakefeed::config::{AwsVariables, Feed, S3Access, Settings, memory_limit};
+use lakefeed::config::{AwsAccess, AwsVariables, Feed, Settings, memory_limit};
 use lakefeed::delivery;
 use lakefeed::environment::Environment;
 use lakefeed::error::{Error, ErrorKind, Result};
@@ -81,11 +81,15 @@ fn environment(resources: &Resources, settings: &Settings) -> Result<Environment
     let directory = std::env::current_dir().map_err(|cause| {
         Error::new(ErrorKind::Configuration, "the current folder is gone").with_cause(cause)
     })?;
-    let s3 = S3Access { options: settings.s3.clone(), variables: AwsVariables::from_environment() };
+    let aws = AwsAccess {
+        s3: settings.s3.clone(),
+        dynamodb: settings.dynamodb.clone(),
+        variables: AwsVariables::from_environment(),
+    };
     Ok(Environment {
         clock: Arc::new(SystemClock::default()),
         entropy: Arc::new(Entropy::from_system()),
-        stores: Arc::new(Stores::new(directory).with_s3(s3)),
+        stores: Arc::new(Stores::new(directory).with_aws(aws)),
         process: process_name(),
         time_box: None,
         budget: MemoryBudget::for_process(memory_bytes)?,

@@ -21,8 +21,8 @@ use super::{
 };
 use crate::clock::{Clock, Entropy};
 use crate::environment::Environment;
-use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Location, directory_url, storage_error, storage_failure, store_error_in};
+use crate::error::{Error, ErrorKind, Result, cause_in};
+use crate::store::{Location, directory_url, storage_error, storage_failure};
 
 mod checkpoint;
 mod compose;
@@ -135,7 +135,7 @@ impl DeltaTable {
     fn kernel_error(&self, cause: KernelError) -> Error {
         let of_store = match cause.without_backtrace() {
             KernelError::ObjectStore(error) => Some(error),
-            other => store_error_in(other),
+            other => cause_in::<object_store::Error>(other),
         };
         match (of_store, cause.without_backtrace()) {
             // What is not there is damage; whatever else a store says may pass.
