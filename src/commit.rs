@@ -128,8 +128,13 @@ impl Pin {
 
     /// The pinned version; nothing where there is no table.
     pub fn version(&self) -> Option<u64> {
+        self.snapshot().map(|snapshot| snapshot.version)
+    }
+
+    /// The table at the pinned version; nothing where there is no table.
+    pub fn snapshot(&self) -> Option<&Snapshot> {
         match &self.base {
-            Base::Present(snapshot) => Some(snapshot.version),
+            Base::Present(snapshot) => Some(snapshot),
             Base::Absent(_) => None,
         }
     }

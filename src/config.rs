@@ -12,19 +12,23 @@ use serde::de::IntoDeserializer;
 
 use crate::error::{Error, ErrorKind, Result};
 
+pub use aws::{AwsAccess, AwsVariables};
 pub use column_type::ColumnType;
 pub use csv::CsvOptions;
+pub use dynamodb::DynamoDbOptions;
 pub use file::CONFIGURATION_BYTES_MAX;
 pub use function::FunctionIdentity;
 pub use lease::{LeaseOptions, LeaseScope};
 pub use log::log_filter;
 pub use memory::{MemoryOrigin, memory_limit};
 pub use origin::{ADDRESS_VARIABLE, Origin, TEXT_VARIABLE, origin};
-pub use s3::{AwsVariables, S3Access, S3Options};
+pub use s3::S3Options;
 pub use values::parse_size;
 
+mod aws;
 mod column_type;
 mod csv;
+mod dynamodb;
 mod file;
 mod function;
 mod lease;
@@ -46,6 +50,8 @@ pub struct Settings {
     pub memory: Option<u64>,
     /// How S3 is reached.
     pub s3: S3Options,
+    /// How DynamoDB is reached.
+    pub dynamodb: DynamoDbOptions,
     /// The routes from sources to tables.
     #[serde(rename = "feed")]
     pub feeds: Vec<Feed>,

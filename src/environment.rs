@@ -8,8 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::clock::{Clock, Entropy, SystemClock, TimeBox};
 use crate::config::{
-    AwsVariables, CONFIGURATION_BYTES_MAX, Origin, S3Access, S3Options, Settings, TEXT_VARIABLE,
-    memory_limit,
+    AwsAccess, AwsVariables, CONFIGURATION_BYTES_MAX, Origin, Settings, TEXT_VARIABLE, memory_limit,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::MemoryBudget;
@@ -57,7 +56,7 @@ impl Environment {
         Ok(Self {
             clock: Arc::new(SystemClock::default()),
             entropy: Arc::new(Entropy::from_system()),
-            stores: Arc::new(stores(directory, settings.s3.clone())),
+            stores: Arc::new(stores(directory, settings)),
             process,
             time_box: None,
             budget: MemoryBudget::for_process(memory_bytes)?,
@@ -70,9 +69,12 @@ impl Environment {
     }
 }
 
-fn stores(directory: PathBuf, options: S3Options) -> Stores {
-    let variables = AwsVariables::from_environment();
-    Stores::new(directory).with_s3(S3Access { options, variables })
+fn stores(directory: PathBuf, settings: &Settings) -> Stores {
+    Stores::new(directory).with_aws(AwsAccess {
+        s3: settings.s3.clone(),
+        dynamodb: settings.dynamodb.clone(),
+        variables: AwsVariables::from_environment(),
+    })
 }
 
 /// The threads that a process of ours has.
@@ -100,7 +102,7 @@ pub async fn settings(origin: Origin, directory: &Path) -> Result<Settings> {
             Settings::parse(&text).map_err(|error| error.with_object(TEXT_VARIABLE))
         }
         Origin::Address(address) if address.contains("://") => {
-            let stores = stores(directory.to_owned(), S3Options::default());
+            let stores = stores(directory.to_owned(), &Settings::default());
             let read = async { Settings::parse(&read_text(&stores, &address).await?) };
             read.await.map_err(|error| error.with_object(address))
         }

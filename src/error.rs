@@ -196,6 +196,13 @@ pub(crate) fn with_causes(message: &str, cause: Option<&dyn std::error::Error>) 
     told
 }
 
+/// `error`, or the first of what caused it, that is a `T`.
+pub(crate) fn cause_in<'a, T: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a T> {
+    std::iter::successors(Some(error), |error| error.source()).find_map(|e| e.downcast_ref())
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.cause.as_ref().map(|cause| &**cause as &(dyn std::error::Error + 'static))

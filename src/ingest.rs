@@ -12,6 +12,7 @@
 //! 5. *Commit* files and ledger entries as the next version (see [`crate::commit`]), under the
 //!    table's lease where the feed wants one, so that writers queue instead of colliding.
 //! 6. *Receipt*: what happened to each object, said as soon as it is known.
+//! 7. Once in a while, *sum up* the table in a checkpoint, so that it stays cheap to pin.
 //!
 //! Smallest first, and what is staged is committed before a large object begins. After a commit
 //! nothing can fail the objects in it.
@@ -31,7 +32,7 @@ use crate::lease::{Claimant, Guard};
 use crate::parquet::TableWriter;
 use crate::receipt::{Observer, Receipt};
 use crate::source::Announcement;
-use crate::table::{self, DataFile, Table};
+use crate::table::{self, Checkpoint, DataFile, Table};
 
 mod attempts;
 mod budget;
@@ -90,6 +91,7 @@ pub async fn ingest_into(
         Ok(None) => run.rounds(candidates).await?,
         Err(error) => run.fail_waiting(candidates, &error),
     }
+    run.sum_up().await;
     Ok(run.receipts)
 }
 
@@ -113,6 +115,8 @@ struct Run<'a> {
     receipts: Vec<Receipt>,
     /// Whether this run has committed since the round's pin.
     has_committed: bool,
+    /// A version of this run's at which the table is to be summed up.
+    checkpoint_due: Option<u64>,
     /// Says what there is time for.
     time: Timekeeper<'a>,
     /// Claims the table's lease, where the feed wants one.
@@ -128,8 +132,17 @@ impl<'a> Run<'a> {
     ) -> Self {
         let claimant = Claimant::new(environment, feed, table);
         let time = Timekeeper::new(environment);
-        let (receipts, has_committed) = (Vec::new(), false);
-        Self { environment, feed, table, observer, receipts, has_committed, time, claimant }
+        Self {
+            environment,
+            feed,
+            table,
+            observer,
+            receipts: Vec::new(),
+            has_committed: false,
+            checkpoint_due: None,
+            time,
+            claimant,
+        }
     }
 
     /// Each announced object once.
@@ -363,6 +376,7 @@ impl<'a> Run<'a> {
         match self.commit_plan(planned_on, &plan).await {
             Ok(Outcome::Committed { version, attempts }) => {
                 self.has_committed = true;
+                self.look_whether_due(planned_on, version);
                 let share = Share::of(&files);
                 for (task, facts) in loaded {
                     let receipt =
@@ -385,6 +399,29 @@ impl<'a> Run<'a> {
                 self.fail_all(loaded, &error);
                 Vec::new()
             }
+        }
+    }
+
+    fn look_whether_due(&mut self, planned_on: &Pin, version: u64) {
+        let is_due = |base| self.table.is_checkpoint_due(base, version);
+        if planned_on.snapshot().is_some_and(is_due) {
+            self.checkpoint_due = Some(version);
+        }
+    }
+
+    /// Sums the table up, where that is due. What was committed is committed, whatever comes of it.
+    async fn sum_up(&self) {
+        let Some(version) = self.checkpoint_due else { return };
+        let uri = self.table.uri();
+        match self.table.checkpoint(self.environment, version).await {
+            Ok(Checkpoint::Written { bytes, .. }) => {
+                tracing::info!(uri, version, bytes, "summed up the table in a checkpoint");
+            }
+            Ok(Checkpoint::There) => {}
+            Ok(Checkpoint::NoTime) => {
+                tracing::warn!(uri, version, "no time for a checkpoint: run `lakefeed maintain`");
+            }
+            Err(error) => tracing::warn!(uri, version, "no checkpoint was written: {error}"),
         }
     }
 

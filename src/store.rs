@@ -1,6 +1,6 @@
 //! From an address to the object store that holds it.
 //!
-//! This is the only module, beside `lease/`, that names a kind of storage.
+//! This is the only module, beside `lease/` and `dynamodb`, that names a kind of storage.
 
 use std::io;
 use std::path::{Component, PathBuf};
@@ -12,11 +12,13 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use url::Url;
 
-use crate::config::S3Access;
-use crate::error::{Error, ErrorKind, Result};
+use crate::config::AwsAccess;
+#[cfg(feature = "aws")]
+use crate::dynamodb::DynamoDb;
+use crate::error::{Error, ErrorKind, Result, cause_in};
 
 #[cfg(feature = "aws")]
-mod s3;
+pub(crate) mod s3;
 #[cfg(feature = "aws")]
 mod s3_http;
 
@@ -47,6 +49,8 @@ pub struct Stores {
     memory: Arc<dyn ObjectStore>,
     #[cfg(feature = "aws")]
     s3: s3::Buckets,
+    #[cfg(feature = "aws")]
+    dynamodb: Mutex<Option<Arc<DynamoDb>>>,
     overlays: Mutex<Vec<(String, Arc<dyn ObjectStore>)>>,
 }
 
@@ -60,13 +64,15 @@ impl Stores {
             memory: Arc::new(InMemory::new()),
             #[cfg(feature = "aws")]
             s3: s3::Buckets::default(),
+            #[cfg(feature = "aws")]
+            dynamodb: Mutex::default(),
             overlays: Mutex::default(),
         }
     }
 
-    /// Reaches S3 as `access` says; without it, as nobody in particular.
+    /// Reaches Amazon's services as `access` says; without it, as nobody in particular.
     #[must_use]
-    pub fn with_s3(self, access: S3Access) -> Self {
+    pub fn with_aws(self, access: AwsAccess) -> Self {
         #[cfg(feature = "aws")]
         return Self { s3: s3::Buckets::new(access), ..self };
         #[cfg(not(feature = "aws"))]
@@ -74,6 +80,27 @@ impl Stores {
             drop(access);
             self
         }
+    }
+
+    /// What says how Amazon's services are reached.
+    #[cfg(feature = "aws")]
+    pub fn aws(&self) -> &AwsAccess {
+        self.s3.access()
+    }
+
+    /// DynamoDB, where leases and commits of tables on S3 may be kept. Nothing is asked of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] where what says how to reach it contradicts itself.
+    #[cfg(feature = "aws")]
+    pub fn dynamodb(&self) -> Result<Arc<DynamoDb>> {
+        let mut open = self.dynamodb.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(dynamodb) = &*open {
+            return Ok(Arc::clone(dynamodb));
+        }
+        let dynamodb = Arc::new(DynamoDb::open(self.aws())?);
+        *open = Some(Arc::clone(&dynamodb));
+        Ok(dynamodb)
     }
 
     /// Uses `store` for every address of `scheme`, instead of the usual one. For tests: faults,
@@ -295,7 +322,7 @@ pub(crate) enum Misdirected {
 
 /// What `error` means, about `object`, where it can only be mended in the configuration.
 pub(crate) fn misdirected(object: &str, error: &object_store::Error) -> Option<Error> {
-    let misdirected = misdirection(error)?;
+    let misdirected: &Misdirected = cause_in(error)?;
     let advice = match misdirected {
         Misdirected::NoBucket => {
             "check the bucket's name, and the region and the endpoint in [s3]".to_owned()
@@ -310,17 +337,6 @@ pub(crate) fn misdirected(object: &str, error: &object_store::Error) -> Option<E
     };
     let error = Error::new(ErrorKind::Configuration, misdirected.to_string());
     Some(error.with_object(object).with_advice(advice))
-}
-
-fn misdirection<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Misdirected> {
-    std::iter::successors(Some(error), |error| error.source()).find_map(|e| e.downcast_ref())
-}
-
-/// The store's error that `error` was caused by, if one was.
-pub(crate) fn store_error_in<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> Option<&'a object_store::Error> {
-    std::iter::successors(Some(error), |error| error.source()).find_map(|e| e.downcast_ref())
 }
 
 /// Whether the store refused, so that nothing happened and nothing will: every other failure of a
@@ -345,14 +361,12 @@ pub(crate) fn refused(error: &object_store::Error) -> bool {
             | E::NotSupported { .. }
             | E::InvalidPath { .. }
     );
-    by_system || by_store || misdirection(error).is_some()
+    by_system || by_store || cause_in::<Misdirected>(error).is_some()
 }
 
 /// The kind of the operating system's error that `error` was caused by, if one was.
 fn system_error_kind(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
-    std::iter::successors(Some(error), |error| error.source())
-        .find_map(|error| error.downcast_ref::<io::Error>())
-        .map(io::Error::kind)
+    cause_in(error).map(io::Error::kind)
 }
 
 #[cfg(test)]

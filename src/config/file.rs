@@ -10,7 +10,7 @@ use serde::de::{Deserializer, Error as _, Visitor};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{CsvOptions, Feed, LeaseOptions, S3Options, Settings, values, wrong};
+use super::{CsvOptions, DynamoDbOptions, Feed, LeaseOptions, S3Options, Settings, values, wrong};
 use crate::error::{Error, Position, Result};
 
 /// The largest configuration that is read; beyond it, it is surely something else.
@@ -55,8 +55,12 @@ impl Settings {
             let advice = "docs/configuration.md has every field with an example";
             at(text, span, wrong(message).with_advice(advice))
         })?;
-        let s3 = outline.s3.clone();
-        settings.s3.validate().map_err(|error| at(text, s3, within("[s3]", &error)))?;
+        for (name, span, checked) in [
+            ("[s3]", &outline.s3, settings.s3.validate()),
+            ("[dynamodb]", &outline.dynamodb, settings.dynamodb.validate()),
+        ] {
+            checked.map_err(|error| at(text, span.clone(), within(name, &error)))?;
+        }
         let mut names = HashSet::new();
         for (feed, span) in settings.feeds.iter().zip(&outline.feeds) {
             let checked = match names.insert(&feed.name) {
@@ -78,6 +82,7 @@ struct Outline {
     fields: Vec<(Range<usize>, String)>,
     feeds: Vec<Range<usize>>,
     s3: Option<Range<usize>>,
+    dynamodb: Option<Range<usize>>,
 }
 
 type Misplaced = (Range<usize>, Error);
@@ -87,12 +92,8 @@ impl Outline {
     fn of(root: &DeTable<'_>) -> Result<Self, Misplaced> {
         let mut outline = Self::default();
         outline.add::<Settings>(root, "")?;
-        if let Some(s3) = root.get("s3")
-            && let DeValue::Table(options) = s3.get_ref()
-        {
-            outline.s3 = Some(s3.span());
-            outline.add::<S3Options>(options, "[s3]")?;
-        }
+        outline.s3 = outline.add_service::<S3Options>(root, "s3")?;
+        outline.dynamodb = outline.add_service::<DynamoDbOptions>(root, "dynamodb")?;
         let Some(DeValue::Array(feeds)) = root.get("feed").map(Spanned::get_ref) else {
             return Ok(outline);
         };
@@ -120,6 +121,19 @@ impl Outline {
             }
         }
         Ok(outline)
+    }
+
+    /// Adds one of Amazon's services, and says where it is.
+    fn add_service<T: for<'de> Deserialize<'de>>(
+        &mut self,
+        root: &DeTable<'_>,
+        name: &str,
+    ) -> Result<Option<Range<usize>>, Misplaced> {
+        let Some(service) = root.get(name) else { return Ok(None) };
+        if let DeValue::Table(options) = service.get_ref() {
+            self.add::<T>(options, &format!("[{name}]"))?;
+        }
+        Ok(Some(service.span()))
     }
 
     fn add<T: for<'de> Deserialize<'de>>(

@@ -50,6 +50,11 @@ fn s3(lines: &str) -> S3Options {
     Settings::parse(&text).unwrap_or_else(|error| panic!("{text}\n{error}")).s3
 }
 
+fn dynamodb(lines: &str) -> DynamoDbOptions {
+    let text = format!("[dynamodb]\n{lines}");
+    Settings::parse(&text).unwrap_or_else(|error| panic!("{text}\n{error}")).dynamodb
+}
+
 fn lease(line: &str) -> Feed {
     feed(&format!("[feed.lease]\n{line}"))
 }
@@ -65,6 +70,7 @@ fn the_page_has_every_field_and_no_other() {
     assert_eq!(names("`[feed.lease]`"), fields_of::<LeaseOptions>());
     assert_eq!(names("`[feed.csv]`"), fields_of::<CsvOptions>());
     assert_eq!(names("`[s3]`"), fields_of::<S3Options>());
+    assert_eq!(names("`[dynamodb]`"), fields_of::<DynamoDbOptions>());
 }
 
 #[test]
@@ -80,6 +86,12 @@ fn every_default_is_the_codes() {
     }
     assert_eq!(Settings::parse("feed = []").unwrap(), Settings::default());
     assert_eq!(Settings::parse("s3 = {}").unwrap(), Settings::default());
+    assert_eq!(Settings::parse("dynamodb = {}").unwrap(), Settings::default());
+    for Described { name, default, .. } in described("`[dynamodb]`") {
+        if let Some(default) = default {
+            assert_eq!(dynamodb(&format!("{name} = {default}\n")), dynamodb(""), "{name}");
+        }
+    }
     let memory = &described("The file")[0];
     assert_eq!((memory.name, memory.default), ("memory", None));
     assert_eq!(Settings::default().memory, None);
@@ -117,6 +129,10 @@ fn every_example_parses_and_says_something_of_its_field() {
     for Described { name, example, .. } in described("`[s3]`") {
         assert!(example.starts_with(name), "{name}");
         assert_ne!(s3(example), S3Options::default(), "{name}");
+    }
+    for Described { name, example, .. } in described("`[dynamodb]`") {
+        assert!(example.starts_with(name), "{name}");
+        assert_ne!(dynamodb(example), DynamoDbOptions::default(), "{name}");
     }
 }
 

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
+use object_store::aws::{
+    AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider, S3ConditionalPut,
+};
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
 
 use super::s3_http::{self, Connector};
-use crate::config::{S3Access, S3Options};
+use crate::config::{AwsAccess, S3Options};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How often a request is repeated that the store could not answer.
@@ -31,13 +33,18 @@ const BUCKET_PUNCTUATION: [char; 3] = ['-', '.', '_'];
 /// The buckets that have been opened.
 #[derive(Debug, Default)]
 pub(super) struct Buckets {
-    access: S3Access,
+    access: AwsAccess,
     open: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
 }
 
 impl Buckets {
-    pub fn new(access: S3Access) -> Self {
+    pub fn new(access: AwsAccess) -> Self {
         Self { access, open: Mutex::default() }
+    }
+
+    /// What says how they are reached.
+    pub fn access(&self) -> &AwsAccess {
+        &self.access
     }
 
     /// The client of a bucket. Nothing is asked of the bucket itself.
@@ -62,8 +69,20 @@ impl Buckets {
     }
 }
 
+/// The credentials with which S3 is asked, for asking other services of Amazon's.
+///
+/// # Errors
+/// [`ErrorKind::Configuration`] where there are some, but not whole.
+pub(crate) fn credentials(access: &AwsAccess) -> Result<AwsCredentialProvider> {
+    // They are not a bucket's, but the client is, and has to have one.
+    let store = builder(access, "none").and_then(AmazonS3Builder::build).map_err(|cause| {
+        Error::new(ErrorKind::Configuration, "the credentials are unusable").with_cause(cause)
+    })?;
+    Ok(Arc::clone(store.credentials()))
+}
+
 /// What the environment says, then what the configuration says, then what is not for either to say.
-fn builder(access: &S3Access, bucket: &str) -> object_store::Result<AmazonS3Builder> {
+fn builder(access: &AwsAccess, bucket: &str) -> object_store::Result<AmazonS3Builder> {
     let mut builder = AmazonS3Builder::new();
     for (name, value) in access.variables.iter() {
         // Most variables of AWS's tools are not the client's.
@@ -71,7 +90,7 @@ fn builder(access: &S3Access, bucket: &str) -> object_store::Result<AmazonS3Buil
             builder = builder.with_config(key, value);
         }
     }
-    builder = configured(builder, &access.options);
+    builder = configured(builder, &access.s3);
     if let Some(endpoint) = endpoint_of(&builder, bucket) {
         builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
     }
@@ -94,13 +113,8 @@ fn builder(access: &S3Access, bucket: &str) -> object_store::Result<AmazonS3Buil
 fn configured(mut builder: AmazonS3Builder, options: &S3Options) -> AmazonS3Builder {
     // Options of the client replace each other as a whole; keys are set one by one.
     let client = |key| AmazonS3ConfigKey::Client(key);
-    for (key, value) in [
-        (client(ClientConfigKey::UserAgent), USER_AGENT.to_owned()),
-        (client(ClientConfigKey::ConnectTimeout), format!("{CONNECT_SECONDS_MAX} seconds")),
-        (client(ClientConfigKey::Timeout), format!("{REQUEST_SECONDS_MAX} seconds")),
-        (client(ClientConfigKey::PoolMaxIdlePerHost), IDLE_CONNECTIONS_MAX.to_string()),
-    ] {
-        builder = builder.with_config(key, value);
+    for (key, value) in client_limits() {
+        builder = builder.with_config(client(key), value);
     }
     let S3Options {
         endpoint,
@@ -128,6 +142,16 @@ fn configured(mut builder: AmazonS3Builder, options: &S3Options) -> AmazonS3Buil
         Some(key) => builder.with_sse_kms_encryption(key),
         None => builder,
     }
+}
+
+/// What every client of Amazon's services keeps to.
+pub(crate) fn client_limits() -> [(ClientConfigKey, String); 4] {
+    [
+        (ClientConfigKey::UserAgent, USER_AGENT.to_owned()),
+        (ClientConfigKey::ConnectTimeout, format!("{CONNECT_SECONDS_MAX} seconds")),
+        (ClientConfigKey::Timeout, format!("{REQUEST_SECONDS_MAX} seconds")),
+        (ClientConfigKey::PoolMaxIdlePerHost, IDLE_CONNECTIONS_MAX.to_string()),
+    ]
 }
 
 const USER_AGENT: &str = concat!("lakefeed/", env!("CARGO_PKG_VERSION"));
@@ -171,8 +195,9 @@ mod tests {
     use crate::config::AwsVariables;
     use crate::store::{Stores, directory_url};
 
-    fn access(options: S3Options, variables: &[(&str, &str)]) -> S3Access {
-        S3Access { options, variables: AwsVariables::from_iter(variables.iter().copied()) }
+    fn access(s3: S3Options, variables: &[(&str, &str)]) -> AwsAccess {
+        let variables = AwsVariables::from_iter(variables.iter().copied());
+        AwsAccess { s3, variables, ..AwsAccess::default() }
     }
 
     #[test]

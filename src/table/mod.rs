@@ -73,6 +73,13 @@ pub trait Table: Send + Sync {
         pointer: Pointer,
     ) -> Result<CommitOutcome>;
 
+    /// Whether whoever has committed `version` on top of `base` is to sum the table up.
+    fn is_checkpoint_due(&self, base: &Snapshot, version: u64) -> bool;
+
+    /// Sums the table up at `version`, so that its newest version is as quickly loaded as its first
+    /// was. Nothing that is promised rests on it; an error has changed nothing.
+    async fn checkpoint(&self, environment: &Environment, version: u64) -> Result<Checkpoint>;
+
     /// How many rows have each value of the text column `column`, nulls aside, in the order of
     /// values. Holds every distinct value in memory.
     async fn count_rows_by(&self, snapshot: &Snapshot, column: &str) -> Result<Vec<(String, u64)>>;
@@ -90,6 +97,22 @@ pub enum CommitOutcome {
     Conflict,
     /// It may be there, now or later: the answer was lost, or what was written is not visible.
     Unknown,
+}
+
+/// What became of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checkpoint {
+    /// It was written.
+    Written {
+        /// The size of its file.
+        bytes: u64,
+        /// Log files that had had their time, and were taken away.
+        log_files_removed: u64,
+    },
+    /// It, or a newer one, was there.
+    There,
+    /// It would not have come to its end before the deadline.
+    NoTime,
 }
 
 /// A table that does not exist yet.

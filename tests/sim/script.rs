@@ -1,5 +1,6 @@
 //! What is on stage in a world, and how much goes wrong there.
 
+use std::num::NonZero;
 use std::time::Duration;
 
 use lakefeed::config::{LeaseOptions, LeaseScope, OnChanged};
@@ -107,6 +108,8 @@ pub struct Guests {
     pub part_bytes: Option<usize>,
     /// How often an ingester freezes for longer than anything else takes.
     pub deep_freeze_rate: f64,
+    /// How many versions apart the ingesters sum the table up; as seldom as by default, if none.
+    pub checkpoint_interval: Option<NonZero<u64>>,
 }
 
 impl Guests {
@@ -122,6 +125,7 @@ impl Guests {
             feed_partitions: rng.random_bool(0.5),
             part_bytes: [None, None, Some(200), Some(600)][rng.random_range(0..4)],
             deep_freeze_rate: [0.0, 0.2, 0.5][rng.random_range(0..3)],
+            checkpoint_interval: NonZero::new([0, 0, 1, 3][rng.random_range(0..4)]),
         }
     }
 

@@ -427,6 +427,9 @@ impl World {
         if let Some(bytes) = self.script.guests.part_bytes {
             table = table.in_parts_of(bytes);
         }
+        if let Some(versions) = self.script.guests.checkpoint_interval {
+            table = table.with_checkpoints_every(versions);
+        }
         let life = Life {
             actor: actor.to_owned(),
             clock: Arc::clone(&self.clock),

@@ -68,6 +68,14 @@ pub enum Command {
     /// Look at who may write to a table, by agreement, or end that
     #[command(subcommand, after_help = LEASE_EXAMPLES)]
     Lease(LeaseCommand),
+    /// Sum a table up in a checkpoint, so that it loads as quickly as a new one
+    #[command(after_help = MAINTAIN_EXAMPLES)]
+    Maintain {
+        /// The table's path or URI
+        table: String,
+        #[command(flatten)]
+        resources: Resources,
+    },
     /// Hand an event to the function as a cloud would, here
     #[command(after_help = INVOKE_EXAMPLES)]
     Invoke {
@@ -113,6 +121,10 @@ const LEASE_EXAMPLES: &str = "\
 Examples:
   lakefeed lease show lake/orders
   lakefeed lease break lake/orders";
+
+const MAINTAIN_EXAMPLES: &str = "\
+Examples:
+  lakefeed maintain lake/orders";
 
 const INVOKE_EXAMPLES: &str = "\
 Examples:

@@ -18,6 +18,7 @@ use lakefeed::ledger::{Entry, EntryState};
 use lakefeed::memory::display_bytes;
 use lakefeed::receipt::{Observer, Receipt, Status};
 use lakefeed::repair::Repair;
+use lakefeed::table::Checkpoint;
 
 /// How many objects a person is told of one by one; the others are counted.
 const LINES_MAX: u64 = 200;
@@ -411,6 +412,19 @@ pub fn ledger(entries: &[Entry]) -> String {
     }
     text.push_str(&format!("{} entries\n", entries.len()));
     text
+}
+
+/// What became of a checkpoint at `version`, the newest.
+pub fn checkpoint(version: u64, checkpoint: Checkpoint) -> String {
+    match checkpoint {
+        Checkpoint::Written { bytes, log_files_removed } => format!(
+            "version {version} is summed up in a checkpoint of {}; {log_files_removed} expired log \
+             files were removed\n",
+            display_bytes(bytes)
+        ),
+        Checkpoint::There => format!("version {version} was summed up already\n"),
+        Checkpoint::NoTime => format!("there was no time to sum up version {version}\n"),
+    }
 }
 
 /// Who holds a lease, or held the one that was broken, for a person.

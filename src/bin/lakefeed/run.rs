@@ -49,6 +49,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Show { table, rows, resources } => show(&table, rows, &resources).await,
         Command::Ledger(command) => ledger(&command).await,
         Command::Lease(command) => lease(&command).await,
+        Command::Maintain { table, resources } => maintain(&table, &resources).await,
         Command::Completions { shell } => completions(shell),
     }
 }
@@ -148,6 +149,16 @@ async fn show(table: &str, rows: usize, resources: &Resources) -> Result<ExitCod
     let pinned = existing(table.as_ref(), &feed.ledger).await?;
     let batches = table.some_rows(&pinned, rows).await?;
     to_stdout(report::rows(&batches)?.as_bytes())
+}
+
+/// Sums a table up at its newest version.
+async fn maintain(table: &str, resources: &Resources) -> Result<ExitCode> {
+    let (_, environment) = open(resources).await?;
+    let feed = Feed { table: table.to_owned(), ..Feed::default() };
+    let table = table::open(&environment, &feed)?;
+    let version = existing(table.as_ref(), &feed.ledger).await?.version;
+    let checkpoint = table.checkpoint(&environment, version).await?;
+    to_stdout(report::checkpoint(version, checkpoint).as_bytes())
 }
 
 /// The newest version of a table that must be there.

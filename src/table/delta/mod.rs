@@ -4,6 +4,7 @@
 //! commit (`compose`); putting them in their slot, and finding out what became of that, is ours
 //! (`slot`), because the answer to a lost reply is the heart of the protocol.
 
+use std::num::NonZero;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -15,13 +16,17 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use url::Url;
 
-use super::{Append, CommitOutcome, Creation, Pointer, Snapshot, Table, TableDefinition};
+use super::{
+    Append, Checkpoint, CommitOutcome, Creation, Pointer, Snapshot, Table, TableDefinition,
+};
 use crate::clock::{Clock, Entropy};
 use crate::environment::Environment;
-use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Location, directory_url, storage_error, storage_failure, store_error_in};
+use crate::error::{Error, ErrorKind, Result, cause_in};
+use crate::store::{Location, directory_url, storage_error, storage_failure};
 
+mod checkpoint;
 mod compose;
+mod expiry;
 mod hint;
 mod kernel;
 mod layout;
@@ -46,6 +51,7 @@ pub struct DeltaTable {
     store: Arc<dyn ObjectStore>,
     kernel: Kernel,
     part_bytes: Option<usize>,
+    checkpoint_interval: Option<NonZero<u64>>,
     clock: Arc<dyn Clock>,
     entropy: Arc<Entropy>,
 }
@@ -85,6 +91,7 @@ impl DeltaTable {
             store: Arc::clone(&location.store),
             kernel,
             part_bytes: None,
+            checkpoint_interval: None,
             clock: Arc::clone(&environment.clock),
             entropy: Arc::clone(&environment.entropy),
         })
@@ -94,6 +101,11 @@ impl DeltaTable {
     /// small ones: S3 wants 5 MiB, but for the last.
     pub fn in_parts_of(self, bytes: usize) -> Self {
         Self { part_bytes: Some(bytes), ..self }
+    }
+
+    /// The same table, summed up every so many versions, whatever it says itself.
+    pub fn with_checkpoints_every(self, versions: NonZero<u64>) -> Self {
+        Self { checkpoint_interval: Some(versions), ..self }
     }
 
     fn log(&self) -> Path {
@@ -123,7 +135,7 @@ impl DeltaTable {
     fn kernel_error(&self, cause: KernelError) -> Error {
         let of_store = match cause.without_backtrace() {
             KernelError::ObjectStore(error) => Some(error),
-            other => store_error_in(other),
+            other => cause_in::<object_store::Error>(other),
         };
         match (of_store, cause.without_backtrace()) {
             // What is not there is damage; whatever else a store says may pass.
@@ -302,6 +314,20 @@ impl Table for DeltaTable {
             })
             .await?;
         slot.fill(&commit).await
+    }
+
+    fn is_checkpoint_due(&self, base: &Snapshot, version: u64) -> bool {
+        let is_due = |kernel: &SnapshotRef| {
+            let before = kernel.log_segment().checkpoint_version;
+            let interval =
+                self.checkpoint_interval.map_or(checkpoint::interval(kernel), Into::into);
+            checkpoint::is_due(version, before, interval)
+        };
+        base.inner.downcast_ref::<SnapshotRef>().is_some_and(is_due)
+    }
+
+    async fn checkpoint(&self, environment: &Environment, version: u64) -> Result<Checkpoint> {
+        self.write_checkpoint(environment, version).await
     }
 
     async fn count_rows_by(&self, snapshot: &Snapshot, column: &str) -> Result<Vec<(String, u64)>> {

@@ -1,5 +1,5 @@
-//! S3, as moto has it: one server for this program, which takes one request at a time, because under
-//! threads its conditional writes have two winners.
+//! S3 and DynamoDB, as moto has them: one server for this program, which takes one request at a time,
+//! because under threads its conditional writes have two winners.
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -7,20 +7,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use lakefeed::config::{AwsVariables, S3Access, S3Options};
+use lakefeed::config::{AwsAccess, AwsVariables, DynamoDbOptions, S3Options};
 
 use super::{Missing, Opened};
 
 /// A server that ends with its standard input, which ends with this program.
 struct Server {
-    access: S3Access,
+    access: AwsAccess,
     _process: Child,
 }
 
 static SERVER: OnceLock<Option<Server>> = OnceLock::new();
 
 /// How the server is reached. It has a bucket called `conformance`.
-pub fn access() -> Opened<S3Access> {
+pub fn access() -> Opened<AwsAccess> {
     let server = SERVER.get_or_init(start);
     server.as_ref().map(|server| server.access.clone()).ok_or(Missing {
         backend: "S3 (moto)",
@@ -41,14 +41,18 @@ fn start() -> Option<Server> {
         .ok()?;
     let mut endpoint = String::new();
     BufReader::new(process.stdout.take()?).read_line(&mut endpoint).ok()?;
-    let endpoint = Some(endpoint.trim().to_owned()).filter(|endpoint| !endpoint.is_empty())?;
-    let options = S3Options {
-        endpoint: Some(endpoint),
+    let endpoint = Some(endpoint.trim().to_owned()).filter(|endpoint| !endpoint.is_empty());
+    endpoint.as_ref()?;
+    let region = Some("eu-central-1".to_owned());
+    let s3 = S3Options {
+        endpoint: endpoint.clone(),
         allow_http: Some(true),
-        region: Some("eu-central-1".to_owned()),
+        region: region.clone(),
         ..S3Options::default()
     };
+    let dynamodb =
+        DynamoDbOptions { endpoint, allow_http: Some(true), region, ..DynamoDbOptions::default() };
     let variables = [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")];
-    let access = S3Access { options, variables: AwsVariables::from_iter(variables) };
+    let access = AwsAccess { s3, dynamodb, variables: AwsVariables::from_iter(variables) };
     Some(Server { access, _process: process })
 }

@@ -143,7 +143,7 @@ pub fn faultless() -> Opened<Store> {
 /// On S3.
 #[cfg(feature = "aws")]
 pub fn s3() -> Opened<Store> {
-    let stores = Stores::new(PathBuf::from("/")).with_s3(super::s3::access()?);
+    let stores = Stores::new(PathBuf::from("/")).with_aws(super::s3::access()?);
     let address =
         format!("s3://conformance/{}/some folder", lakefeed::clock::Entropy::from_system().uuid());
     Ok(of(&stores, &address, None, MEMORY))

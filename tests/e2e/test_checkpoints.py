@@ -1,0 +1,147 @@
+"""Checkpoints: written when they are due, complete, and read by everybody."""
+
+import json
+import os
+import time
+
+import deltalake
+import pyarrow
+import pytest
+
+import lake
+
+INTERVAL = 5
+
+
+def create(table, **properties):
+    """A table that wants a checkpoint every INTERVAL versions."""
+    properties = {"delta.checkpointInterval": str(INTERVAL), **properties}
+    schema = pyarrow.schema([("id", pyarrow.int64()), ("day", pyarrow.string())])
+    deltalake.DeltaTable.create(
+        table, deltalake.Schema.from_arrow(schema), partition_by=["day"], configuration=properties,
+    )
+
+
+def feed_one_by_one(inbox, table, numbers):
+    for number in numbers:
+        source = inbox / f"{number:03}.csv"
+        source.write_text(f"id,day\n{number},d{number % 3}\n")
+        lake.ingest_all(source, table=table)
+
+
+def checkpoints(table):
+    return sorted(int(p.name[:20]) for p in (table / "_delta_log").glob("*.checkpoint.parquet"))
+
+
+def hint(table):
+    return json.loads((table / "_delta_log" / "_last_checkpoint").read_text())
+
+
+def clean_up(table):
+    """Takes away every commit behind the newest checkpoint."""
+    newest = checkpoints(table)[-1]
+    for commit in (table / "_delta_log").glob("*.json"):
+        if int(commit.stem) <= newest:
+            commit.unlink()
+
+
+@pytest.mark.parametrize("properties", [{}, {"delta.checkpoint.writeStatsAsStruct": "true"}])
+def test_every_so_many_versions_the_table_is_summed_up(inbox, table, properties):
+    create(table, **properties)
+    feed_one_by_one(inbox, table, range(12))
+    # Version 0 is the creation, 1 the ledger's beginning.
+    assert lake.version(table) == 13
+    assert checkpoints(table) == [5, 10]
+    assert hint(table)["version"] == 10
+    # The protocol, the metadata, one ledger's pointer, and a file of each version from 2 on.
+    assert (hint(table)["size"], hint(table)["numOfAddFiles"]) == (3 + 9, 9)
+
+    clean_up(table)
+    assert lake.column(table, "id") == list(range(12))
+    again = lake.ingest_all(inbox, table=table)
+    assert set(again.statuses().values()) == {lake.DUPLICATE}
+    feed_one_by_one(inbox, table, range(12, 20))
+    assert checkpoints(table) == [5, 10, 15, 20]
+    clean_up(table)
+    assert lake.column(table, "id") == list(range(20))
+
+
+def test_what_was_deleted_stays_deleted(inbox, table):
+    create(table)
+    feed_one_by_one(inbox, table, range(3))
+    deltalake.DeltaTable(table).delete("id = 1")
+    feed_one_by_one(inbox, table, range(3, 8))
+    # Version 5 is the deletion, and its writer wrote no checkpoint.
+    assert checkpoints(table) == [10]
+    clean_up(table)
+    assert lake.column(table, "id") == [0, 2, 3, 4, 5, 6, 7]
+    # VACUUM needs the tombstones.
+    assert len(deltalake.DeltaTable(table).vacuum(
+        retention_hours=0, dry_run=True, enforce_retention_duration=False)) == 1
+
+
+def test_one_can_be_asked_for(inbox, table):
+    create(table)
+    feed_one_by_one(inbox, table, range(2))
+    assert checkpoints(table) == []
+    done = lake.run("maintain", table)
+    assert done.exit_code == 0 and "version 3 is summed up" in done.stdout, str(done)
+    assert (checkpoints(table), hint(table)["version"]) == ([3], 3)
+    done = lake.run("maintain", table)
+    assert done.exit_code == 0 and "summed up already" in done.stdout, str(done)
+    clean_up(table)
+    assert lake.column(table, "id") == [0, 1]
+
+
+def test_the_hint_never_moves_back_and_is_only_a_hint(inbox, table):
+    create(table)
+    feed_one_by_one(inbox, table, range(6))
+    assert hint(table)["version"] == 5
+    file = table / "_delta_log" / "_last_checkpoint"
+    file.write_text("no json")
+    feed_one_by_one(inbox, table, range(6, 11))
+    assert hint(table)["version"] == 10
+    # One that was left behind by whoever wrote the last checkpoint but one.
+    file.write_text('{"version": 5, "size": 1}')
+    feed_one_by_one(inbox, table, range(11, 13))
+    assert lake.column(table, "id") == list(range(13))
+    feed_one_by_one(inbox, table, range(13, 15))
+    assert (checkpoints(table), hint(table)["version"]) == ([5, 10, 15], 15)
+
+
+def test_a_table_with_v2_checkpoints_gets_one(inbox, table):
+    create(table)
+    log = table / "_delta_log" / f"{0:020}.json"
+    actions = [json.loads(line) for line in log.read_text().splitlines()]
+    for action in actions:
+        if "protocol" in action:
+            action["protocol"] = {
+                "minReaderVersion": 3, "minWriterVersion": 7,
+                "readerFeatures": ["v2Checkpoint"], "writerFeatures": ["v2Checkpoint"],
+            }
+    log.write_text("".join(json.dumps(action) + "\n" for action in actions))
+    feed_one_by_one(inbox, table, range(6))
+    assert checkpoints(table) == [5]
+    clean_up(table)
+    assert sorted(row["id"] for row in lake.read_with_duckdb(table)) == list(range(6))
+    assert sorted(row["id"] for row in lake.read_with_deltalake(table)) == list(range(6))
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_the_log_forgets_what_is_past_its_retention(inbox, table, is_wanted):
+    wanted = {"delta.enableExpiredLogCleanup": str(is_wanted).lower()}
+    create(table, **{"delta.logRetentionDuration": "interval 2 days", **wanted})
+    feed_one_by_one(inbox, table, range(9))
+    # So that versions up to 7 are older than that, which can be read from the checkpoint of 5.
+    for file in (table / "_delta_log").iterdir():
+        if file.name[:20].isdigit() and int(file.name[:20]) <= 7:
+            long_ago = time.time() - 3 * 24 * 3600
+            os.utime(file, (long_ago, long_ago))
+    assert checkpoints(table) == [5, 10]
+    left = {int(p.stem) for p in (table / "_delta_log").glob("*.json")}
+    assert left == set(range(11)), "nothing was old when the last checkpoint was written"
+    feed_one_by_one(inbox, table, range(9, 14))
+    left = {int(p.stem) for p in (table / "_delta_log").glob("*.json")}
+    assert left == set(range(5 if is_wanted else 0, 16))
+    assert lake.column(table, "id") == list(range(14))
+    assert sorted(deltalake.DeltaTable(table, version=8).to_pyarrow_table()["id"].to_pylist()) == list(range(7))
