@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 pub mod delta;
+pub mod dynamodb;
 pub mod leases;
 pub mod liar;
 #[cfg(feature = "aws")]
@@ -64,7 +65,9 @@ macro_rules! on_every_store {
 /// Holds every table to the promises: here is where one is added.
 macro_rules! on_every_table {
     ($promises:tt) => {
-        conformance!(tables: delta_on_memory, delta_on_local, delta_on_s3 => $promises);
+        conformance!(
+            tables: delta_on_memory, delta_on_local, delta_on_s3, delta_through_dynamodb => $promises
+        );
     };
 }
 

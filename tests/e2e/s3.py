@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Callable
@@ -35,12 +36,16 @@ class Request:
 
 
 CUT = "000 the connection is cut"
+# The same, after a silence in which a client of DynamoDB's loses its patience.
+STALL = "000 no answer"
+STALL_SECONDS = 6
 
 
 @dataclass
 class Fault:
     """Answers `status` to the first `times` requests that `wanted` picks; with `effect`, once the
-    server has done what it was asked, else instead. The status CUT cuts the connection."""
+    server has done what it was asked, else instead. The status CUT cuts the connection, STALL lets it
+    hang."""
 
     wanted: Callable[[Request], bool]
     status: str = "500 Internal Server Error"
@@ -128,6 +133,17 @@ class Quiet(WSGIRequestHandler):
         pass
 
 
+def create_log_table(client):
+    """The DynamoDB table of S3DynamoDBLogStore, as Spark creates it."""
+    key = {"tablePath": "HASH", "fileName": "RANGE"}
+    client.create_table(
+        TableName="delta_log",
+        AttributeDefinitions=[{"AttributeName": k, "AttributeType": "S"} for k in key],
+        KeySchema=[{"AttributeName": k, "KeyType": v} for k, v in key.items()],
+        ProvisionedThroughput={"ReadCapacityUnits": 5, "WriteCapacityUnits": 5},
+    )
+
+
 @contextmanager
 def serve():
     """Starts a server with nothing in it. moto is not atomic under threads, so it gets none."""
@@ -149,7 +165,9 @@ def serve():
                     assert outcome[0][0] in "24", outcome
                 else:
                     environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-                if fault.status == CUT:
+                if fault.status == STALL:
+                    time.sleep(STALL_SECONDS)
+                if fault.status in (CUT, STALL):
                     environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
                 start_response(fault.status, [("Content-Length", "0"), *fault.headers])
                 return [b""]
@@ -175,5 +193,6 @@ if __name__ == "__main__":
     with serve() as started:
         place = {"LocationConstraint": REGION}
         started.client("s3").create_bucket(Bucket="conformance", CreateBucketConfiguration=place)
+        create_log_table(started.client("dynamodb"))
         print(started.endpoint, flush=True)
         sys.stdin.read()
