@@ -15,9 +15,9 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use uuid::Uuid;
 
-use crate::config::Feed;
 #[cfg(feature = "delta")]
 use crate::config::CommitProtocol;
+use crate::config::Feed;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -243,7 +243,9 @@ pub fn open(environment: &Environment, feed: &Feed) -> Result<Box<dyn Table>> {
         return Ok(match feed.commit {
             CommitProtocol::ConditionalPut => Box::new(table),
             #[cfg(feature = "aws")]
-            CommitProtocol::DynamoDb => Box::new(table.with_dynamodb_log(environment, &feed.table)?),
+            CommitProtocol::DynamoDb => {
+                Box::new(table.with_dynamodb_log(environment, &feed.table)?)
+            }
             #[cfg(not(feature = "aws"))]
             CommitProtocol::DynamoDb => {
                 return Err(Error::new(ErrorKind::Configuration, "this build has no DynamoDB")

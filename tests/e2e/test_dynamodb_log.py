@@ -48,9 +48,9 @@ def rival_path() -> Path:
 
 @pytest.fixture
 def rival(s3, rival_path):
-    """Runs a line of Python with delta-rs 1.5, and gives what it prints as JSON."""
+    """Runs a line of Python with delta-rs 1.5, and gives its value; or kills it at a request."""
 
-    def run(line: str, table: str = TABLE, check: bool = True):
+    def run(line: str, table: str = TABLE, dies_at=None):
         code = (
             "import json, deltalake, pyarrow\n"
             f"assert deltalake.__version__ == {RIVAL.split('==')[1]!r}\n"
@@ -61,15 +61,20 @@ def rival(s3, rival_path):
             "        schema_mode='merge', storage_options=options)\n"
             f"print(json.dumps({line}))\n"
         )
-        environment = {**s3.environment, "PYTHONPATH": str(rival_path)}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True,
-            timeout=lake.RUN_SECONDS_MAX,
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], env={**s3.environment, "PYTHONPATH": str(rival_path)},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
-        if not check:
-            return done.returncode
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        if dies_at:
+            dies = lambda request: dies_at(request) and process.kill() is None
+            s3.faults[:] = [server.Fault(dies, server.CUT)]
+        stdout, stderr = process.communicate(timeout=lake.RUN_SECONDS_MAX)
+        if dies_at:
+            assert s3.faults[0].struck and process.returncode < 0, stderr
+            s3.faults.clear()
+            return None
+        assert process.returncode == 0, stderr
+        return json.loads(stdout)
 
     return run
 
@@ -151,6 +156,7 @@ def test_a_commit_is_entered_before_it_is_in_the_log(s3, tmp_path):
     take(s3, tmp_path, 1)
     del s3.requests[:]
     take(s3, tmp_path, 2)
+    asked = [call(request) for request in s3.requests]
     found = entries(s3)
     assert [(e["tablePath"], e["fileName"], e["complete"]) for e in found] == [
         (TABLE, file_name(version), "true") for version in range(3)
@@ -165,7 +171,6 @@ def test_a_commit_is_entered_before_it_is_in_the_log(s3, tmp_path):
         )
         assert ours == theirs
         assert 0 <= int(entry["expireTime"]) - DAY_SECONDS - time.time() + 60 <= 120
-    asked = [call(request) for request in s3.requests]
     # To load, and to commit: this is what a commit costs in DynamoDB.
     assert [a for a in asked if " " not in a] == ["Query", "Query", "PutItem", "PutItem"]
     commit = [f"PUT _delta_log/{found[2]['tempPath']}", "PutItem", f"PUT _delta_log/{file_name(2)}"]
@@ -349,9 +354,7 @@ def test_each_finishes_what_the_other_left(s3, tmp_path, rival):
     assert rival("opened().version()") == 2
     rival("append(id=[3])")
     assert column(s3) == [1, 2, 3]
-    s3.faults[:] = [server.Fault(is_log_file, "400 Bad Request", times=1000)]
-    assert rival("append(id=[4])", check=False) != 0
-    s3.faults.clear()
+    rival("append(id=[4])", dies_at=is_log_file)
     assert entries(s3)[-1]["complete"] == "false"
     take(s3, tmp_path, 5)
     assert column(s3) == [1, 2, 3, 4, 5]

@@ -162,8 +162,7 @@ impl DynamoDbLog {
 
     /// What there is to say before anything is offered; nothing where the version is free.
     async fn look_first(&self, slot: &Slot<'_>, commit: &Bytes) -> Result<Option<CommitOutcome>> {
-        let (holds, newest) =
-            futures::join!(slot.look(commit), self.newest_of(&self.table_path));
+        let (holds, newest) = futures::join!(slot.look(commit), self.newest_of(&self.table_path));
         if let Some(seen) = seen_in(slot, &holds?) {
             return Ok(Some(slot.confirm(seen).await));
         }

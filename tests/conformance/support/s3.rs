@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use lakefeed::config::{AwsAccess, AwsVariables, S3Options};
+use lakefeed::config::{AwsAccess, AwsVariables, DynamoDbOptions, S3Options};
 
 use super::{Missing, Opened};
 
@@ -42,17 +42,16 @@ fn start() -> Option<Server> {
     let mut endpoint = String::new();
     BufReader::new(process.stdout.take()?).read_line(&mut endpoint).ok()?;
     let endpoint = Some(endpoint.trim().to_owned()).filter(|endpoint| !endpoint.is_empty())?;
-    let options = S3Options {
-        endpoint: Some(endpoint),
-        allow_http: Some(true),
-        region: Some("eu-central-1".to_owned()),
-        ..S3Options::default()
+    let (endpoint, region) = (Some(endpoint), Some("eu-central-1".to_owned()));
+    let allow_http = Some(true);
+    let dynamodb = DynamoDbOptions {
+        endpoint: endpoint.clone(),
+        region: region.clone(),
+        allow_http,
+        ..DynamoDbOptions::default()
     };
+    let s3 = S3Options { endpoint, region, allow_http, ..S3Options::default() };
     let variables = [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")];
-    let access = AwsAccess {
-        s3: options,
-        variables: AwsVariables::from_iter(variables),
-        ..AwsAccess::default()
-    };
+    let access = AwsAccess { s3, dynamodb, variables: AwsVariables::from_iter(variables) };
     Some(Server { access, _process: process })
 }
