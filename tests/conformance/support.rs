@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 pub mod delta;
-pub mod dynamodb;
+pub mod log_entries;
 pub mod leases;
 pub mod liar;
 #[cfg(feature = "aws")]

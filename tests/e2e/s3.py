@@ -4,7 +4,6 @@ import os
 import socket
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Callable
@@ -36,16 +35,12 @@ class Request:
 
 
 CUT = "000 the connection is cut"
-# The same, after a silence in which a client of DynamoDB's loses its patience.
-STALL = "000 no answer"
-STALL_SECONDS = 6
 
 
 @dataclass
 class Fault:
     """Answers `status` to the first `times` requests that `wanted` picks; with `effect`, once the
-    server has done what it was asked, else instead. The status CUT cuts the connection, STALL lets it
-    hang."""
+    server has done what it was asked, else instead. The status CUT cuts the connection."""
 
     wanted: Callable[[Request], bool]
     status: str = "500 Internal Server Error"
@@ -165,9 +160,7 @@ def serve():
                     assert outcome[0][0] in "24", outcome
                 else:
                     environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-                if fault.status == STALL:
-                    time.sleep(STALL_SECONDS)
-                if fault.status in (CUT, STALL):
+                if fault.status == CUT:
                     environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
                 start_response(fault.status, [("Content-Length", "0"), *fault.headers])
                 return [b""]

@@ -8,7 +8,7 @@ use object_store::PutMode;
 use object_store::path::Path;
 use serde_json::{Value as Json, json};
 
-use super::dynamodb::Entries;
+use super::log_entries::Entries;
 use super::tables::{AddedFile, Change, Commit, Files, Format};
 
 /// The applications that ledgers have their pointers under.

@@ -395,7 +395,7 @@ pub fn delta_on_s3() -> Opened<Lake> {
 pub fn delta_through_dynamodb() -> Opened<Lake> {
     let (store, aws) = (stores::s3()?, super::s3::access()?);
     let table_path = format!("{}/{TABLE}", store.address);
-    let entries = super::dynamodb::Entries::new(&aws, table_path);
+    let entries = super::log_entries::Entries::new(&aws, table_path);
     Ok(Lake {
         can: Differences { decides_before_the_log: true },
         commit: CommitProtocol::DynamoDb,
