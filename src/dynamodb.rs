@@ -28,6 +28,8 @@ use crate::store::{s3, storage_failure};
 pub use aws_sdk_dynamodb::Client;
 pub use http::might_have_happened;
 
+use http::Network;
+
 mod http;
 
 /// How often a request is made in all, where that is safe.
@@ -75,6 +77,15 @@ impl DynamoDb {
         let credentials = s3::credentials(access).map_err(unusable)?;
         let network = http::connect(options.allow_http == Some(true)).map_err(unusable)?;
         let region = options.region.unwrap_or_else(|| DEFAULT_REGION.to_owned());
+        Ok(Self::through(network, credentials, region, options.endpoint))
+    }
+
+    fn through(
+        network: Network,
+        credentials: AwsCredentialProvider,
+        region: String,
+        endpoint: Option<String>,
+    ) -> Self {
         let mut config = Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(region.clone()))
@@ -96,8 +107,8 @@ impl DynamoDb {
                     .operation_timeout(Duration::from_secs(OPERATION_SECONDS_MAX))
                     .build(),
             );
-        config.set_endpoint_url(options.endpoint);
-        Ok(Self { client: Client::from_conf(config.build()), region })
+        config.set_endpoint_url(endpoint);
+        Self { client: Client::from_conf(config.build()), region }
     }
 
     /// What speaks to it.
@@ -106,8 +117,8 @@ impl DynamoDb {
     }
 
     /// The address of `table`, for people.
-    pub fn uri_of(&self, table: &str) -> String {
-        format!("dynamodb://{}/{table}", self.region)
+    pub fn uri_of(table: &str) -> String {
+        format!("dynamodb://{table}")
     }
 
     /// What `error` means, with which the call of this name (`GetItem`) about `table` failed.
@@ -116,7 +127,7 @@ impl DynamoDb {
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let object = self.uri_of(table);
+        let object = Self::uri_of(table);
         let told = match cause_in(&error) {
             // Of getting the credentials, before the call was made.
             Some(cause) => storage_failure(&object, cause),
@@ -193,64 +204,4 @@ impl ProvideCredentials for Borrowed {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::AwsVariables;
-
-    fn access(dynamodb: DynamoDbOptions, variables: &[(&str, &str)]) -> AwsAccess {
-        let variables = AwsVariables::from_iter(variables.iter().copied());
-        AwsAccess { dynamodb, variables, ..AwsAccess::default() }
-    }
-
-    #[test]
-    fn the_configuration_counts_before_the_environment() {
-        let all = [
-            ("AWS_ENDPOINT_URL", "https://all"),
-            ("AWS_REGION", "eu-west-1"),
-            ("AWS_DEFAULT_REGION", "eu-west-2"),
-            ("AWS_ALLOW_HTTP", "True"),
-        ];
-        let found = with_environment(&access(DynamoDbOptions::default(), &all));
-        assert_eq!(found.endpoint.as_deref(), Some("https://all"));
-        assert_eq!((found.region.as_deref(), found.allow_http), (Some("eu-west-1"), Some(true)));
-        let special = [all[0], ("AWS_ENDPOINT_URL_DYNAMODB", "https://special")];
-        let found = with_environment(&access(DynamoDbOptions::default(), &special));
-        assert_eq!(found.endpoint.as_deref(), Some("https://special"));
-        let ours = DynamoDbOptions {
-            endpoint: Some("https://ours".into()),
-            region: Some("eu-north-1".into()),
-            allow_http: Some(false),
-            ..DynamoDbOptions::default()
-        };
-        assert_eq!(with_environment(&access(ours.clone(), &all)), ours);
-    }
-
-    #[test]
-    fn what_contradicts_itself_is_refused_at_once() {
-        let wrong = |variables: &[(&str, &str)]| {
-            DynamoDb::open(&access(DynamoDbOptions::default(), variables)).unwrap_err()
-        };
-        let error = wrong(&[("AWS_ENDPOINT_URL", "http://localhost:8000")]);
-        assert_eq!(error.kind(), ErrorKind::Configuration);
-        assert!(error.message().contains("not encrypted"), "{error}");
-        assert_eq!(wrong(&[("AWS_ACCESS_KEY_ID", "x")]).kind(), ErrorKind::Configuration);
-    }
-
-    #[test]
-    fn what_a_person_can_mend_is_told() {
-        let variables = [("AWS_REGION", "eu-west-1")];
-        let dynamodb = DynamoDb::open(&access(DynamoDbOptions::default(), &variables)).unwrap();
-        for (code, kind, told) in [
-            (Some(NO_TABLE), ErrorKind::Configuration, "eu-west-1"),
-            (Some(NOT_ALLOWED), ErrorKind::Configuration, "dynamodb:GetItem"),
-            (Some(NOT_VALID), ErrorKind::Configuration, "keys"),
-            (Some(NOT_AUTHENTIC[0]), ErrorKind::StorageUnavailable, "credentials"),
-            (Some("ThrottlingException"), ErrorKind::StorageUnavailable, "try again"),
-            (None, ErrorKind::StorageUnavailable, "try again"),
-        ] {
-            let error = dynamodb.failure("GetItem", code);
-            assert_eq!(error.kind(), kind, "{code:?}");
-            assert!(error.advice().unwrap().contains(told), "{error}");
-        }
-    }
-}
+mod tests;

@@ -48,7 +48,7 @@ pub(super) fn connect(allow_http: bool) -> Result<Network> {
 
 /// The object stores' HTTP, as DynamoDB's client wants it.
 #[derive(Debug, Clone)]
-pub(super) struct Network(network::HttpClient);
+pub(super) struct Network(pub(super) network::HttpClient);
 
 impl HttpClient for Network {
     fn http_connector(

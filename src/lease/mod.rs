@@ -21,13 +21,18 @@ use crate::environment::Environment;
 use crate::error::Result;
 use crate::table::Table;
 
+#[cfg(feature = "aws")]
+pub use dynamodb::DynamoDbLease;
 pub use file::FileLease;
 pub use guard::{Claimant, Guard};
 pub use object::ObjectLease;
 
+#[cfg(feature = "aws")]
+mod dynamodb;
 mod file;
 mod guard;
 mod object;
+mod swap;
 
 /// How far two machines' wall clocks may be apart before one's expired lease looks held to the
 /// other, or the other way round.
@@ -186,10 +191,20 @@ impl Sighting {
     }
 }
 
-/// The lease of `table`, beside its ledgers.
+/// The lease of `table`: beside its ledgers, or in DynamoDB, where the configuration names a table
+/// for the leases of those on S3.
 pub fn open(environment: &Environment, table: &dyn Table) -> Arc<dyn LeaseStore> {
-    let path = table.ledger_root().join(RECORD_NAME);
     let clock = Arc::clone(&environment.clock);
+    #[cfg(feature = "aws")]
+    if let Some(lease_table) = &environment.stores.aws().dynamodb.lease_table
+        && table.uri().starts_with("s3://")
+    {
+        // With or without a slash at its end, it is one table.
+        let table_uri = table.uri().trim_end_matches('/').to_owned();
+        let stores = Arc::clone(&environment.stores);
+        return Arc::new(DynamoDbLease::new(stores, lease_table.clone(), table_uri, clock));
+    }
+    let path = table.ledger_root().join(RECORD_NAME);
     let uri = environment.stores.uri_of(table.uri(), &path);
     match uri.strip_prefix("file://") {
         // A file system can do better than an object store: its locks end with their process.

@@ -1,9 +1,10 @@
-"""S3 on the loopback: moto's server, one request at a time, with a hook for faults."""
+"""S3 and DynamoDB on the loopback: moto's server, one request at a time, with a hook for faults."""
 
 import os
 import socket
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Callable
@@ -33,6 +34,11 @@ class Request:
     query: str
     headers: dict[str, str]
 
+    @property
+    def dynamodb_call(self) -> str | None:
+        """The call's name, where it is one of DynamoDB's."""
+        return self.headers.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2] or None
+
 
 CUT = "000 the connection is cut"
 
@@ -40,13 +46,15 @@ CUT = "000 the connection is cut"
 @dataclass
 class Fault:
     """Answers `status` to the first `times` requests that `wanted` picks; with `effect`, once the
-    server has done what it was asked, else instead. The status CUT cuts the connection."""
+    server has done what it was asked, else instead. The status CUT cuts the connection; with none,
+    the server's own answer is given. Meanwhile `delay_seconds` pass, for everybody."""
 
     wanted: Callable[[Request], bool]
-    status: str = "500 Internal Server Error"
+    status: str | None = "500 Internal Server Error"
     effect: bool = False
     times: int = 1
     headers: list[tuple[str, str]] = field(default_factory=list)
+    delay_seconds: float = 0
     struck: int = 0
 
 
@@ -154,6 +162,9 @@ def serve():
         for fault in s3.faults:
             if fault.struck < fault.times and fault.wanted(request):
                 fault.struck += 1
+                time.sleep(fault.delay_seconds)
+                if fault.status is None:
+                    continue
                 if fault.effect:
                     outcome = []
                     list(moto(environ, lambda status, *_: outcome.append(status)))

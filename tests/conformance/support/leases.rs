@@ -7,19 +7,28 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
 use lakefeed::clock::{Clock, SystemClock, Usage};
 use lakefeed::lease::{Acquisition, Claim, FileLease, Lease, LeaseStore, ObjectLease};
-use object_store::ObjectStore;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
 
 use super::Opened;
 use super::liar::{self, Lie};
 use super::stores;
 
+#[cfg(feature = "aws")]
+pub use dynamodb::{dynamodb_local, dynamodb_moto};
+
+#[cfg(feature = "aws")]
+mod dynamodb;
+
 /// How long each claim is for.
 pub const DURATION: Duration = Duration::from_secs(60);
 
+/// Puts something in the record's place that is none.
+type Damage = dyn Fn() -> BoxFuture<'static, ()> + Send + Sync;
 type NewContender = dyn Fn(Arc<dyn Clock>) -> Arc<dyn LeaseStore> + Send + Sync;
 
 /// One lease, which nobody holds yet, and the time that its claimants see.
@@ -27,9 +36,7 @@ pub struct Leases {
     contender: Box<NewContender>,
     pub clock: Arc<ShiftedClock>,
     pub can: Capabilities,
-    /// Where the record is, for damaging it.
-    pub store: Arc<dyn ObjectStore>,
-    pub record: Path,
+    damage: Box<Damage>,
     _scratch: Option<TempDir>,
 }
 
@@ -44,6 +51,11 @@ impl Leases {
     /// Another process that may want the lease.
     pub fn contender(&self) -> Arc<dyn LeaseStore> {
         (self.contender)(self.clock.clone())
+    }
+
+    /// Makes of the record what nobody can read.
+    pub async fn damage(&self) {
+        (self.damage)().await;
     }
 
     /// One more, whose wall clock is ahead of the others'.
@@ -150,10 +162,19 @@ fn in_store(folder: stores::Store) -> Leases {
         contender: Box::new(contender),
         clock: Arc::default(),
         can: Capabilities { ends_with_its_holder: false },
-        store: folder.store,
-        record,
+        damage: damage_of(folder.store, record),
         _scratch: None,
     }
+}
+
+/// What damages the record at `path` of `store`.
+fn damage_of(store: Arc<dyn ObjectStore>, path: Path) -> Box<Damage> {
+    Box::new(move || {
+        let (store, path) = (Arc::clone(&store), path.clone());
+        Box::pin(async move {
+            store.put(&path, "{\"owner\": 3".into()).await.unwrap();
+        })
+    })
 }
 
 /// A local file.
@@ -167,8 +188,19 @@ pub fn file() -> Opened<Leases> {
         contender: Box::new(contender),
         clock: Arc::default(),
         can: Capabilities { ends_with_its_holder: true },
-        store: folder.store,
-        record,
+        damage: damage_of(folder.store, record),
         _scratch: folder._scratch,
     })
+}
+
+/// An item in moto's DynamoDB.
+#[cfg(not(feature = "aws"))]
+pub fn dynamodb_moto() -> Opened<Leases> {
+    Err(super::Missing { backend: "DynamoDB", remedy: "build with the feature aws" })
+}
+
+/// An item in DynamoDB Local.
+#[cfg(not(feature = "aws"))]
+pub fn dynamodb_local() -> Opened<Leases> {
+    dynamodb_moto()
 }

@@ -1,5 +1,5 @@
-//! S3, as moto has it: one server for this program, which takes one request at a time, because under
-//! threads its conditional writes have two winners.
+//! S3 and DynamoDB, as moto has them: one server for this program, which takes one request at a time,
+//! because under threads its conditional writes have two winners.
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -41,16 +41,17 @@ fn start() -> Option<Server> {
         .ok()?;
     let mut endpoint = String::new();
     BufReader::new(process.stdout.take()?).read_line(&mut endpoint).ok()?;
-    let endpoint = Some(endpoint.trim().to_owned()).filter(|endpoint| !endpoint.is_empty())?;
-    let (endpoint, region) = (Some(endpoint), Some("eu-central-1".to_owned()));
-    let allow_http = Some(true);
-    let dynamodb = DynamoDbOptions {
+    let endpoint = Some(endpoint.trim().to_owned()).filter(|endpoint| !endpoint.is_empty());
+    endpoint.as_ref()?;
+    let region = Some("eu-central-1".to_owned());
+    let s3 = S3Options {
         endpoint: endpoint.clone(),
+        allow_http: Some(true),
         region: region.clone(),
-        allow_http,
-        ..DynamoDbOptions::default()
+        ..S3Options::default()
     };
-    let s3 = S3Options { endpoint, region, allow_http, ..S3Options::default() };
+    let dynamodb =
+        DynamoDbOptions { endpoint, allow_http: Some(true), region, ..DynamoDbOptions::default() };
     let variables = [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")];
     let access = AwsAccess { s3, dynamodb, variables: AwsVariables::from_iter(variables) };
     Some(Server { access, _process: process })
