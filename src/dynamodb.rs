@@ -1,7 +1,7 @@
 //! DynamoDB: one client for all that is kept there, made when it is first needed.
 //!
 //! It borrows what S3's client has: its credentials, from wherever S3 gets them, its limits, and its
-//! HTTP, so that there is one TLS stack in the program ([`http`]).
+//! HTTP, so that there is one TLS stack in the program.
 //!
 //! A conditional write that was refused is a value, and exactly that: nothing was written by it. A
 //! write whose answer was lost, or which failed in the service, might have happened

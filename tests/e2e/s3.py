@@ -132,6 +132,9 @@ class S3:
 
 
 class Quiet(WSGIRequestHandler):
+    # One that connects and asks nothing, as a client's pool may, must not hold up all others.
+    timeout = 2
+
     def log(self, *_):
         pass
 

@@ -86,16 +86,17 @@ def error_of(code):
 
 
 def test_a_lease_is_an_item(s3, leases, config):
-    for scope, epoch in (("run", "1"), ("commit", "2")):
-        run = ingest(s3, config, scope, table=TABLE + "/", AWS_SESSION_TOKEN="a-token")
+    s3.put("landing", "b.csv", "id\n3\n")
+    for scope, epoch, source in (("run", "1", "a.csv"), ("commit", "2", "b.csv")):
+        run = ingest(s3, config, scope, f"s3://landing/{source}", table=TABLE + "/",
+                     AWS_SESSION_TOKEN="a-token")
         assert run.exit_code == 0, str(run)
         found = item(s3)
         assert found["epoch"] == epoch and "ingest of feed" in found["purpose"], found
         assert found["ended_at"] >= found["renewed_at"] >= found["acquired_at"]
         assert float(found["duration_seconds"]) == 30
-        expires = datetime.datetime.fromisoformat(found["expires_at"].replace("Z", "+00:00")[:26] + "+00:00")
-        assert abs(float(found["ttl"]) - expires.timestamp() - 30 * DAY.total_seconds()) < 2
-        s3.put("landing", "a.csv", "id\n1\n2\n")
+        expires = datetime.datetime.fromisoformat(found["expires_at"][:19] + "+00:00")
+        assert float(found["ttl"]) == expires.timestamp() + 30 * DAY.total_seconds()
     assert not any(key.endswith("table.lease") for key in s3.keys("lake"))
     assert lease(s3, config, "show") is None
     asked = [r for r in s3.requests if r.dynamodb_call in ("GetItem", "PutItem")]
@@ -154,6 +155,14 @@ def test_what_is_missing_is_told(s3, config):
     # A commit does without.
     run = ingest(s3, config, "commit")
     assert run.exit_code == 0 and "without the lease" in run.stderr, str(run)
+
+
+@pytest.mark.parametrize("status", ["503 Service Unavailable", server.CUT], ids=["503", "cut"])
+def test_a_break_whose_answer_was_lost_says_whose_lease_it_was(s3, leases, config, status):
+    put_item(s3, expires_in=DAY)
+    s3.faults.append(server.Fault(lambda r: r.dynamodb_call == "PutItem", status, effect=True))
+    assert lease(s3, config, "break")["owner"] == "somebody:7"
+    assert s3.faults[0].struck == 1 and lease(s3, config, "show") is None
 
 
 @pytest.mark.parametrize("scope", ["run", "commit"])

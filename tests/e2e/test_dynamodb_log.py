@@ -272,23 +272,24 @@ def nth(name, number):
     return wanted
 
 
-STEPS = [
-    ("Query", 1), ("Query", 2), ("PutItem", 1), ("PutItem", 2), ("log file", 1),
-    ("PUT _delta_log/.tmp", 1),
+IN_DYNAMODB = [("Query", 1), ("Query", 2), ("PutItem", 1), ("PutItem", 2)]
+ON_S3 = [("log file", 1), ("PUT _delta_log/.tmp", 1)]
+FAULTS = [
+    *((step, status, effect) for step in IN_DYNAMODB for effect in (True, False)
+      for status in ("500 Internal Server Error", server.CUT)),
+    *((step, status, False) for step in IN_DYNAMODB
+      for status in ("503 Service Unavailable", THROTTLED)),
+    *((step, status, effect) for step in ON_S3 for effect in (True, False)
+      for status in ("503 Slow Down", server.CUT)),
+    *(pytest.param(step, STALLED, effect, marks=pytest.mark.slow) for step in IN_DYNAMODB
+      for effect in (True, False)),
 ]
 
 
-@pytest.mark.parametrize("status", [
-    "500 Internal Server Error", "503 Service Unavailable", THROTTLED, STALLED, server.CUT])
-@pytest.mark.parametrize("effect", [True, False], ids=["after it took effect", "instead"])
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: " ".join(map(str, step)))
+@pytest.mark.parametrize("step, status, effect", FAULTS)
 def test_a_fault_at_each_step_of_the_protocol(s3, tmp_path, step, status, effect):
+    """Once it took effect, or instead."""
     name, number = step
-    of_dynamodb = " " not in name
-    if status in (STALLED, THROTTLED) and not of_dynamodb:
-        pytest.xfail("S3's client waits for a minute, and has no such answer")
-    if status == THROTTLED and effect:
-        pytest.xfail("a refusal is true")
     take(s3, tmp_path, 1)
     s3.put("landing", "b.csv", "id\n2\n")
     wanted = nth(name, number)
