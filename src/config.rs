@@ -77,6 +77,54 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// How the table at `address` is committed to, and how its address is written where that
+    /// counts, by the first feed into it; without one, as by default.
+    pub fn feed_of_table(&self, address: &str) -> Feed {
+        let known = self.feeds.iter().find(|feed| is_same_table(&feed.table, address));
+        let (table, commit) = match known {
+            Some(feed) => (feed.table.clone(), feed.commit),
+            None => (address.to_owned(), CommitProtocol::ConditionalPut),
+        };
+        Feed { table, commit, ..Feed::default() }
+    }
+
+    /// Refuses feeds of one table that would not exclude each other.
+    fn validate_commits(&self) -> Result<()> {
+        for (number, feed) in self.feeds.iter().enumerate() {
+            let differs = |other: &&Feed| {
+                let in_name = feed.commit == CommitProtocol::DynamoDb
+                    && scheme_of(&feed.table) != scheme_of(&other.table);
+                is_same_table(&feed.table, &other.table) && (feed.commit != other.commit || in_name)
+            };
+            if let Some(other) = self.feeds[..number].iter().find(differs) {
+                return Err(wrong(format!(
+                    "{:?} and {:?} commit to one table in two ways",
+                    other.name, feed.name
+                ))
+                .with_advice("give them the same commit, and write the table's address alike"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether two addresses are the same table's, as far as they alone can tell.
+fn is_same_table(one: &str, other: &str) -> bool {
+    fn plain(address: &str) -> (&str, &str) {
+        let (scheme, rest) = address.split_once("://").unwrap_or_default();
+        match scheme {
+            "s3" | "s3a" => ("s3", rest.trim_end_matches('/')),
+            _ => ("", address.trim_end_matches('/')),
+        }
+    }
+    plain(one) == plain(other)
+}
+
+fn scheme_of(address: &str) -> &str {
+    address.split_once("://").unwrap_or_default().0
+}
+
 /// One configured route: source patterns, a table, and the policies between them.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -91,6 +139,9 @@ pub struct Feed {
     /// The table's format.
     #[serde(deserialize_with = "values::from_text")]
     pub format: Format,
+    /// How the table's writers exclude each other.
+    #[serde(deserialize_with = "values::from_text")]
+    pub commit: CommitProtocol,
     /// The table's ledger that this feed's objects are entered in.
     pub ledger: String,
     /// What names a source object in the ledger.
@@ -130,6 +181,7 @@ impl Default for Feed {
             source: Vec::new(),
             table: String::new(),
             format: Format::Delta,
+            commit: CommitProtocol::ConditionalPut,
             ledger: "default".into(),
             source_key: SourceKey::Uri,
             on_changed: OnChanged::Skip,
@@ -177,6 +229,12 @@ impl Feed {
         }
         if self.table.is_empty() {
             return Err(wrong("table is missing").with_advice("give the table's path or URI"));
+        }
+        if self.commit == CommitProtocol::DynamoDb
+            && !(self.table.starts_with("s3://") || self.table.starts_with("s3a://"))
+        {
+            return Err(wrong("commit is \"dynamodb\" for a table that is not on S3")
+                .with_advice("leave commit out, or give the table's s3:// or s3a:// address"));
         }
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         if self.ledger.is_empty()
@@ -226,6 +284,17 @@ pub enum Format {
     Iceberg,
 }
 
+/// How the writers of a Delta table exclude each other. All of one table have to do it in one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum CommitProtocol {
+    /// The log file of a version is put on the condition that there is none.
+    #[serde(rename = "conditional_put")]
+    ConditionalPut,
+    /// An entry in a DynamoDB table comes first, as Spark's `S3DynamoDBLogStore` has it.
+    #[serde(rename = "dynamodb")]
+    DynamoDb,
+}
+
 /// What names a source object in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -251,6 +320,13 @@ pub enum OnChanged {
 }
 
 impl FromStr for Format {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        word(text)
+    }
+}
+
+impl FromStr for CommitProtocol {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
         word(text)

@@ -72,6 +72,7 @@ impl Settings {
                 at(text, Some(span.clone()), within(&format!("[[feed]] {:?}", feed.name), &error))
             })?;
         }
+        settings.validate_commits()?;
         Ok(settings)
     }
 }

@@ -190,3 +190,55 @@ fn sizes() {
         parse_size(text).unwrap_err();
     }
 }
+
+fn feeds_into(tables: &[(&str, &str)]) -> String {
+    let feed = |(number, (table, commit)): (usize, &(&str, &str))| {
+        format!(
+            "[[feed]]\nname = '{number}'\nsource = 'in'\ntable = '{table}'\ncommit = '{commit}'\n"
+        )
+    };
+    tables.iter().enumerate().map(feed).collect()
+}
+
+#[test]
+fn commits_through_dynamodb_are_for_s3_alone() {
+    for table in ["lake/orders", "/lake/orders", "memory:///lake"] {
+        let error = refused(&feeds_into(&[(table, "dynamodb")]));
+        assert!(error.message().contains("not on S3"), "{error}");
+    }
+    for table in ["s3://lake/orders", "s3a://lake/orders"] {
+        Settings::parse(&feeds_into(&[(table, "dynamodb")])).unwrap();
+    }
+}
+
+#[test]
+fn feeds_of_one_table_commit_in_one_way() {
+    const ORDERS: &str = "s3a://lake/orders";
+    for (others, is_fine) in [
+        ((ORDERS, "dynamodb"), true),
+        (("s3a://lake/orders/", "dynamodb"), true),
+        (("s3://lake/returns", "conditional_put"), true),
+        ((ORDERS, "conditional_put"), false),
+        (("s3://lake/orders", "conditional_put"), false),
+        (("s3://lake/orders", "dynamodb"), false),
+    ] {
+        let text = feeds_into(&[(ORDERS, "dynamodb"), others]);
+        assert_eq!(Settings::parse(&text).is_ok(), is_fine, "{others:?}");
+    }
+    let text = feeds_into(&[(ORDERS, "conditional_put"), ("s3://lake/orders", "conditional_put")]);
+    Settings::parse(&text).unwrap();
+}
+
+#[test]
+fn a_command_that_names_a_table_commits_as_its_feeds_do() {
+    let settings = Settings::parse(&feeds_into(&[("s3a://lake/orders", "dynamodb")])).unwrap();
+    for (address, table, commit) in [
+        ("s3://lake/orders/", "s3a://lake/orders", CommitProtocol::DynamoDb),
+        ("s3a://lake/orders", "s3a://lake/orders", CommitProtocol::DynamoDb),
+        ("s3://lake/order", "s3://lake/order", CommitProtocol::ConditionalPut),
+        ("lake/orders", "lake/orders", CommitProtocol::ConditionalPut),
+    ] {
+        let feed = settings.feed_of_table(address);
+        assert_eq!((feed.table.as_str(), feed.commit), (table, commit), "{address}");
+    }
+}

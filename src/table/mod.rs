@@ -15,6 +15,8 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use uuid::Uuid;
 
+#[cfg(feature = "delta")]
+use crate::config::CommitProtocol;
 use crate::config::Feed;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
@@ -260,7 +262,20 @@ pub fn open(environment: &Environment, feed: &Feed) -> Result<Box<dyn Table>> {
     let location = environment.stores.resolve(&feed.table)?;
     #[cfg(feature = "delta")]
     if feed.format == crate::config::Format::Delta {
-        return Ok(Box::new(delta::DeltaTable::new(environment, &location)?));
+        let table = delta::DeltaTable::new(environment, &location)?;
+        return Ok(match feed.commit {
+            CommitProtocol::ConditionalPut => Box::new(table),
+            #[cfg(feature = "aws")]
+            CommitProtocol::DynamoDb => {
+                Box::new(table.with_dynamodb_log(environment, &feed.table)?)
+            }
+            #[cfg(not(feature = "aws"))]
+            CommitProtocol::DynamoDb => {
+                return Err(Error::new(ErrorKind::Configuration, "this build has no DynamoDB")
+                    .with_object(location.uri)
+                    .with_advice("use a build with the feature aws"));
+            }
+        });
     }
     Err(Error::new(ErrorKind::Configuration, format!("this build has no {:?} tables", feed.format))
         .with_object(location.uri)

@@ -10,6 +10,7 @@ pub mod delta;
 pub mod dynamodb;
 pub mod leases;
 pub mod liar;
+pub mod log_entries;
 #[cfg(feature = "aws")]
 pub mod s3;
 pub mod stores;
@@ -66,7 +67,9 @@ macro_rules! on_every_store {
 /// Holds every table to the promises: here is where one is added.
 macro_rules! on_every_table {
     ($promises:tt) => {
-        conformance!(tables: delta_on_memory, delta_on_local, delta_on_s3 => $promises);
+        conformance!(
+            tables: delta_on_memory, delta_on_local, delta_on_s3, delta_through_dynamodb => $promises
+        );
     };
 }
 

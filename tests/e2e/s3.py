@@ -169,6 +169,17 @@ class Quiet(WSGIRequestHandler):
         pass
 
 
+def create_log_table(client):
+    """The DynamoDB table of S3DynamoDBLogStore, as Spark creates it."""
+    key = {"tablePath": "HASH", "fileName": "RANGE"}
+    client.create_table(
+        TableName="delta_log",
+        AttributeDefinitions=[{"AttributeName": k, "AttributeType": "S"} for k in key],
+        KeySchema=[{"AttributeName": k, "KeyType": v} for k, v in key.items()],
+        ProvisionedThroughput={"ReadCapacityUnits": 5, "WriteCapacityUnits": 5},
+    )
+
+
 @contextmanager
 def serve():
     """Starts a server with nothing in it. moto is not atomic under threads, so it gets none."""
@@ -221,5 +232,6 @@ if __name__ == "__main__":
     with serve() as started:
         place = {"LocationConstraint": REGION}
         started.client("s3").create_bucket(Bucket="conformance", CreateBucketConfiguration=place)
+        create_log_table(started.client("dynamodb"))
         print(started.endpoint, flush=True)
         sys.stdin.read()

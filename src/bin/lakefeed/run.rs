@@ -143,8 +143,8 @@ fn has_failures(plan: &IngestPlan) -> bool {
 }
 
 async fn show(table: &str, rows: usize, resources: &Resources) -> Result<ExitCode> {
-    let (_, environment) = open(resources).await?;
-    let feed = Feed { table: table.to_owned(), ..Feed::default() };
+    let (settings, environment) = open(resources).await?;
+    let feed = settings.feed_of_table(table);
     let table = table::open(&environment, &feed)?;
     let pinned = existing(table.as_ref(), &feed.ledger).await?;
     let batches = table.some_rows(&pinned, rows).await?;
@@ -172,8 +172,8 @@ async fn existing(table: &dyn Table, ledger: &str) -> Result<Snapshot> {
 
 async fn ledger(command: &LedgerCommand) -> Result<ExitCode> {
     let LedgerTarget { table, ledger, resources, json } = command.target()?;
-    let (_, environment) = open(resources).await?;
-    let feed = Feed { table: table.clone(), ledger: ledger.clone(), ..Feed::default() };
+    let (settings, environment) = open(resources).await?;
+    let feed = settings.feed_of_table(table);
     let column = feed.source_file_column.clone().unwrap_or_default();
     let table = table::open(&environment, &feed)?;
     let repaired = match command {
@@ -198,8 +198,8 @@ async fn ledger(command: &LedgerCommand) -> Result<ExitCode> {
 async fn lease(command: &LeaseCommand) -> Result<ExitCode> {
     let (LeaseCommand::Show(target) | LeaseCommand::Break(target)) = command;
     let LeaseTarget { table, resources, json } = target;
-    let (_, environment) = open(resources).await?;
-    let feed = Feed { table: table.clone(), ..Feed::default() };
+    let (settings, environment) = open(resources).await?;
+    let feed = settings.feed_of_table(table);
     let store = lease::open(&environment, table::open(&environment, &feed)?.as_ref());
     let (lease, is_broken) = match command {
         LeaseCommand::Show(_) => (store.inspect().await?, false),

@@ -2,20 +2,26 @@
 //!
 //! The Delta project's own kernel reads the log, checks the protocol and composes the actions of a
 //! commit (`compose`); putting them in their slot, and finding out what became of that, is ours
-//! (`slot`), because the answer to a lost reply is the heart of the protocol.
+//! (`slot`), because the answer to a lost reply is the heart of the protocol. Tables on S3 that Spark
+//! commits to through DynamoDB are committed to in its way (`dynamodb_log`).
 
 use std::num::NonZero;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use bytes::Bytes;
 use delta_kernel::snapshot::{Snapshot as KernelSnapshot, SnapshotRef};
 use delta_kernel::{Engine, KernelError};
 use futures::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path;
+use tokio::sync::OnceCell;
 use url::Url;
 
+#[cfg(feature = "aws")]
+use self::dynamodb_log::DynamoDbLog;
+use self::slot::Slot;
 use super::{
     Append, Checkpoint, CommitOutcome, Creation, Pointer, Snapshot, Table, TableDefinition,
 };
@@ -26,6 +32,8 @@ use crate::store::{Location, directory_url, storage_error, storage_failure};
 
 mod checkpoint;
 mod compose;
+#[cfg(feature = "aws")]
+mod dynamodb_log;
 mod expiry;
 mod hint;
 mod kernel;
@@ -43,6 +51,11 @@ const ENGINE_INFO: &str = concat!("lakefeed/", env!("CARGO_PKG_VERSION"));
 /// How often a log is read that seems damaged: it may have changed while it was.
 const LOADS_MAX: u32 = 3;
 
+/// The scheme of tables that others may commit to through DynamoDB.
+const S3_SCHEME: &str = "s3";
+/// The folder in the log where they put a commit first.
+const TEMP_FOLDER: &str = ".tmp";
+
 /// A Delta table at one address.
 pub struct DeltaTable {
     uri: String,
@@ -52,8 +65,19 @@ pub struct DeltaTable {
     kernel: Kernel,
     part_bytes: Option<usize>,
     checkpoint_interval: Option<NonZero<u64>>,
+    commits: Commits,
     clock: Arc<dyn Clock>,
     entropy: Arc<Entropy>,
+}
+
+/// What decides which commit a version is.
+enum Commits {
+    /// The log, in which a file is put on the condition that there is none. Where it may be a log of
+    /// the other kind, that is looked for once.
+    Log { other_kind: OnceCell<()> },
+    /// An entry in a DynamoDB table.
+    #[cfg(feature = "aws")]
+    DynamoDb(DynamoDbLog),
 }
 
 impl DeltaTable {
@@ -92,6 +116,7 @@ impl DeltaTable {
             kernel,
             part_bytes: None,
             checkpoint_interval: None,
+            commits: Commits::Log { other_kind: OnceCell::new() },
             clock: Arc::clone(&environment.clock),
             entropy: Arc::clone(&environment.entropy),
         })
@@ -106,6 +131,17 @@ impl DeltaTable {
     /// The same table, summed up every so many versions, whatever it says itself.
     pub fn with_checkpoints_every(self, versions: NonZero<u64>) -> Self {
         Self { checkpoint_interval: Some(versions), ..self }
+    }
+
+    /// The same table, committed to as Spark's `S3DynamoDBLogStore` does, by which it is called
+    /// `address`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] where DynamoDB cannot be reached as it is configured.
+    #[cfg(feature = "aws")]
+    pub fn with_dynamodb_log(self, environment: &Environment, address: &str) -> Result<Self> {
+        let log = DynamoDbLog::open(environment, address, &self.root)?;
+        Ok(Self { commits: Commits::DynamoDb(log), ..self })
     }
 
     fn log(&self) -> Path {
@@ -245,6 +281,10 @@ impl Table for DeltaTable {
     }
 
     async fn load(&self, ledger: &str) -> Result<Option<Snapshot>> {
+        #[cfg(feature = "aws")]
+        if let Commits::DynamoDb(log) = &self.commits {
+            log.finish_newest(&self.slot(0)).await?;
+        }
         let mut loads = 1;
         loop {
             let is_last = loads == LOADS_MAX;
@@ -283,10 +323,10 @@ impl Table for DeltaTable {
     }
 
     async fn try_create(&self, creation: &Creation) -> Result<CommitOutcome> {
-        let Some(commit) = creation.inner.downcast_ref::<bytes::Bytes>() else {
+        let Some(commit) = creation.inner.downcast_ref::<Bytes>() else {
             return Err(Error::new(ErrorKind::Internal, "a creation of another format"));
         };
-        self.slot(0).fill(commit).await
+        self.fill(&self.slot(0), commit).await
     }
 
     async fn try_commit(
@@ -313,7 +353,7 @@ impl Table for DeltaTable {
                 compose::append(engine, &kernel, &layout, &append, &application, pointer)
             })
             .await?;
-        slot.fill(&commit).await
+        self.fill(&slot, &commit).await
     }
 
     fn is_checkpoint_due(&self, base: &Snapshot, version: u64) -> bool {
@@ -343,8 +383,41 @@ impl Table for DeltaTable {
 }
 
 impl DeltaTable {
-    fn slot(&self, version: u64) -> slot::Slot<'_> {
-        slot::Slot {
+    /// Makes `commit` the slot's version, if that is free.
+    async fn fill(&self, slot: &Slot<'_>, commit: &Bytes) -> Result<CommitOutcome> {
+        match &self.commits {
+            Commits::Log { other_kind } => {
+                other_kind.get_or_try_init(|| self.refuse_other_kind()).await?;
+                slot.fill(commit).await
+            }
+            #[cfg(feature = "aws")]
+            Commits::DynamoDb(log) => log.fill(slot, commit).await,
+        }
+    }
+
+    /// Refuses a table that others commit to through DynamoDB: we would not exclude each other.
+    async fn refuse_other_kind(&self) -> Result<()> {
+        if self.url.scheme() != S3_SCHEME {
+            return Ok(());
+        }
+        let folder = self.log().join(TEMP_FOLDER);
+        let mark = self.store.list(Some(&folder)).try_next().await;
+        match mark.map_err(|cause| storage_error(folder.as_ref(), cause))? {
+            None => Ok(()),
+            Some(mark) => Err(Error::new(
+                ErrorKind::TableUnsupported,
+                format!("the table is committed to through DynamoDB, too: there is {}", mark.location),
+            )
+            .with_object(&self.uri)
+            .with_advice(
+                "say commit = \"dynamodb\" for the table's feeds, or, if nobody commits so any more, \
+                 settle it as docs/operations.md says",
+            )),
+        }
+    }
+
+    fn slot(&self, version: u64) -> Slot<'_> {
+        Slot {
             version,
             log: self.log(),
             store: self.store.as_ref(),

@@ -28,7 +28,7 @@ pub(super) struct Slot<'a> {
 }
 
 /// What a slot holds, seen from one who wants to put something there.
-enum Holds {
+pub(super) enum Holds {
     Nothing,
     Ours,
     Theirs,
@@ -83,7 +83,11 @@ impl Slot<'_> {
         Ok(CommitOutcome::Unknown)
     }
 
-    async fn look(&self, commit: &Bytes) -> Result<Holds> {
+    /// What the slot holds, seen from one who wants to put `commit` there.
+    ///
+    /// # Errors
+    /// Those of the store: it did not say.
+    pub async fn look(&self, commit: &Bytes) -> Result<Holds> {
         let path = self.path();
         let found = match self.store.get(&path).await {
             Ok(found) => found,
@@ -102,13 +106,13 @@ impl Slot<'_> {
     /// before is there, and no checkpoint covers the slot. Else what we wrote may lie below the
     /// oldest version that anyone reads, and what we see may have taken the place of ours, or of
     /// the version before: only the table itself can say.
-    async fn confirm(&self, seen: CommitOutcome) -> CommitOutcome {
+    pub async fn confirm(&self, seen: CommitOutcome) -> CommitOutcome {
         if self.is_in_sight().await { seen } else { CommitOutcome::Unknown }
     }
 
     /// Whether the log has surely not been cleaned up to here: the version before is there, and no
     /// checkpoint covers this one.
-    async fn is_in_sight(&self) -> bool {
+    pub async fn is_in_sight(&self) -> bool {
         let (follows, upto) =
             futures::join!(self.follows(), hint::summed_up_to(self.store, &self.log));
         matches!((follows, upto), (Ok(true), Ok(upto)) if upto < Some(self.version))
@@ -119,8 +123,18 @@ impl Slot<'_> {
     /// # Errors
     /// Those of the store: it did not say.
     pub async fn follows(&self) -> Result<bool> {
-        let Some(previous) = self.version.checked_sub(1) else { return Ok(true) };
-        let path = self.path_of(previous);
+        match self.version.checked_sub(1) {
+            Some(previous) => self.at(previous).is_filled().await,
+            None => Ok(true),
+        }
+    }
+
+    /// Whether anything is in the slot.
+    ///
+    /// # Errors
+    /// Those of the store: it did not say.
+    pub async fn is_filled(&self) -> Result<bool> {
+        let path = self.path();
         match self.store.head(&path).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
@@ -128,11 +142,18 @@ impl Slot<'_> {
         }
     }
 
-    fn path(&self) -> Path {
-        self.path_of(self.version)
+    /// The slot of another version of the same log.
+    pub fn at(&self, version: u64) -> Slot<'_> {
+        Slot { version, log: self.log.clone(), ..*self }
     }
 
-    fn path_of(&self, version: u64) -> Path {
-        self.log.clone().join(format!("{version:0VERSION_DIGITS$}.json"))
+    /// Where its file is.
+    pub fn path(&self) -> Path {
+        self.log.clone().join(file_name(self.version))
     }
+}
+
+/// What the file of a version is called.
+pub(super) fn file_name(version: u64) -> String {
+    format!("{version:0VERSION_DIGITS$}.json")
 }

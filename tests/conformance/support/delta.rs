@@ -8,12 +8,16 @@ use object_store::PutMode;
 use object_store::path::Path;
 use serde_json::{Value as Json, json};
 
+use super::log_entries::Entries;
 use super::tables::{AddedFile, Change, Commit, Files, Format};
 
 /// The applications that ledgers have their pointers under.
 const APPLICATION: &str = "lakefeed/";
 
-pub struct Delta;
+pub struct Delta {
+    /// Where commits are entered first, if anywhere.
+    pub entries: Option<Entries>,
+}
 
 fn path_of(version: u64) -> String {
     format!("_delta_log/{version:020}.json")
@@ -80,6 +84,9 @@ impl Format for Delta {
                 "dataChange": true, "stats": json!({"numRecords": rows}).to_string(),
             }}),
         ]);
+        if let Some(entries) = &self.entries {
+            entries.put(version).await;
+        }
         let (key, create) = (table.key(&path_of(version)), PutMode::Create);
         table.store.put_opts(&key, commit.into(), create.into()).await.unwrap();
     }

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use lakefeed::clock::{Clock, Entropy, SystemClock, Usage};
-use lakefeed::config::{self, Feed};
+use lakefeed::config::{self, AwsAccess, CommitProtocol, Feed};
 use lakefeed::environment::Environment;
 use lakefeed::fault::{Call, Fault, Faults, FaultyStore, Treatment};
 use lakefeed::memory::MemoryBudget;
@@ -40,7 +40,18 @@ const WRITER_BYTES: u64 = 64 << 20;
 pub struct Lake {
     pub store: Store,
     pub format: Box<dyn Format>,
+    pub can: Differences,
     kind: config::Format,
+    commit: CommitProtocol,
+    aws: AwsAccess,
+}
+
+/// Where tables differ, and Lakefeed does not mind.
+#[derive(Debug, Clone, Copy)]
+pub struct Differences {
+    /// A commit is decided before its file is put into the log, by an entry elsewhere: whoever loads
+    /// the table finishes it.
+    pub decides_before_the_log: bool,
 }
 
 /// A table format, read and written from nothing: by none of the code that is on trial.
@@ -146,7 +157,14 @@ impl Files {
 
 impl Lake {
     fn new(store: Store, kind: config::Format, format: Box<dyn Format>) -> Self {
-        Self { store, kind, format }
+        Self {
+            store,
+            kind,
+            format,
+            can: Differences { decides_before_the_log: false },
+            commit: CommitProtocol::ConditionalPut,
+            aws: AwsAccess::default(),
+        }
     }
 
     /// A process that works on the table.
@@ -165,7 +183,7 @@ impl Lake {
     }
 
     fn process_over(&self, store: Arc<dyn ObjectStore>) -> Process {
-        let stores = Stores::new(PathBuf::from("/"));
+        let stores = Stores::new(PathBuf::from("/")).with_aws(self.aws.clone());
         let (scheme, _) = self.store.address.split_once("://").unwrap();
         stores.overlay(scheme, store);
         let environment = Environment {
@@ -177,7 +195,8 @@ impl Lake {
             budget: MemoryBudget::for_process(1 << 30).unwrap(),
         };
         let address = format!("{}/{TABLE}", self.store.address);
-        let feed = Feed { table: address, format: self.kind, ..Feed::default() };
+        let (format, commit) = (self.kind, self.commit);
+        let feed = Feed { table: address, format, commit, ..Feed::default() };
         let table = table::open(&environment, &feed).unwrap();
         Process { environment, table }
     }
@@ -358,7 +377,7 @@ impl Clock for Hurried {
 }
 
 pub fn delta_on(store: Store) -> Lake {
-    Lake::new(store, config::Format::Delta, Box::new(delta::Delta))
+    Lake::new(store, config::Format::Delta, Box::new(delta::Delta { entries: None }))
 }
 
 /// Delta, in memory.
@@ -369,6 +388,27 @@ pub fn delta_on_memory() -> Opened<Lake> {
 /// Delta, on S3.
 pub fn delta_on_s3() -> Opened<Lake> {
     Ok(delta_on(stores::s3()?))
+}
+
+/// Delta, on S3, committed to through DynamoDB.
+#[cfg(feature = "aws")]
+pub fn delta_through_dynamodb() -> Opened<Lake> {
+    let (store, aws) = (stores::s3()?, super::s3::access()?);
+    let table_path = format!("{}/{TABLE}", store.address);
+    let entries = super::log_entries::Entries::new(&aws, table_path);
+    Ok(Lake {
+        can: Differences { decides_before_the_log: true },
+        commit: CommitProtocol::DynamoDb,
+        aws,
+        format: Box::new(delta::Delta { entries: Some(entries) }),
+        ..delta_on(store)
+    })
+}
+
+/// Delta, on S3, committed to through DynamoDB.
+#[cfg(not(feature = "aws"))]
+pub fn delta_through_dynamodb() -> Opened<Lake> {
+    Err(super::Missing { backend: "DynamoDB", remedy: "build with the feature aws" })
 }
 
 /// Delta, on a local disk.
