@@ -2,10 +2,10 @@
 resource "aws_dynamodb_table" "leases" {
   name         = "${var.name}-leases"
   billing_mode = "PAY_PER_REQUEST"
-  hash_key     = "lease"
+  hash_key     = "table_uri"
 
   attribute {
-    name = "lease"
+    name = "table_uri"
     type = "S"
   }
 

@@ -13,7 +13,7 @@ locals {
     "[[feed]]",
     "name = \"${var.name}\"",
     "source = \"s3://${var.landing_bucket}/${var.landing_prefix}\"",
-    "table = \"s3://${local.table_bucket}/${var.table_prefix}\"",
+    "table = \"${var.table_scheme}://${local.table_bucket}/${var.table_prefix}\"",
     "on_changed = \"${var.on_changed}\"",
     var.commit_mode == "dynamodb" ? "commit = \"dynamodb\"" : "",
     "lease = { scope = \"${var.lease_scope}\" }",

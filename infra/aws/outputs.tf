@@ -5,7 +5,7 @@ output "landing_uri" {
 
 output "table_uri" {
   description = "The Delta table (or the folder of several)"
-  value       = "s3://${local.table_bucket}/${var.table_prefix}"
+  value       = "${var.table_scheme}://${local.table_bucket}/${var.table_prefix}"
 }
 
 output "function_name" {

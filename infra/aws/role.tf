@@ -100,7 +100,7 @@ data "aws_iam_policy_document" "function" {
 
   statement {
     sid       = "HoldLeases"
-    actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"]
+    actions   = ["dynamodb:GetItem", "dynamodb:PutItem"]
     resources = [aws_dynamodb_table.leases.arn]
   }
 
@@ -109,7 +109,7 @@ data "aws_iam_policy_document" "function" {
 
     content {
       sid     = "CommitThroughDynamoDb"
-      actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query"]
+      actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"]
       resources = [join(":", [
         "arn", data.aws_partition.this.partition, "dynamodb", data.aws_region.this.name,
         data.aws_caller_identity.this.account_id, "table/${statement.value}"

@@ -101,13 +101,24 @@ variable "on_changed" {
 # ---- Writers that share the table
 
 variable "commit_mode" {
-  description = "conditional, or dynamodb for a table that Spark also writes through S3DynamoDBLogStore. Never both on one table."
+  description = "conditional_put, or dynamodb for a table that Spark also writes through S3DynamoDBLogStore. Never both on one table."
   type        = string
-  default     = "conditional"
+  default     = "conditional_put"
 
   validation {
-    condition     = contains(["conditional", "dynamodb"], var.commit_mode)
-    error_message = "conditional or dynamodb."
+    condition     = contains(["conditional_put", "dynamodb"], var.commit_mode)
+    error_message = "conditional_put or dynamodb."
+  }
+}
+
+variable "table_scheme" {
+  description = "How the table's address begins, s3 or s3a. With commit_mode dynamodb, as those Spark jobs write it (mostly s3a, on EMR s3), because the address is the table's name in DynamoDB."
+  type        = string
+  default     = "s3"
+
+  validation {
+    condition     = contains(["s3", "s3a"], var.table_scheme)
+    error_message = "s3 or s3a."
   }
 }
 
