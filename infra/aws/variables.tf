@@ -57,7 +57,7 @@ variable "table_prefix" {
 }
 
 variable "kms_key_arn" {
-  description = "The key with which what is written is encrypted; empty for the bucket's own setting."
+  description = "The key of KMS with which the buckets are encrypted, and the table is written; empty where it is S3's own (SSE-S3)."
   type        = string
   default     = ""
 }
