@@ -3,10 +3,12 @@
 //! # The way of one byte
 //!
 //! ```text
+//! event        ─► which objects, and for which feeds                     event, delivery
 //! announcement ─► pin the table, look at the object, ask the ledger      ingest, commit, ledger
 //!              ─► ranges of that very version ─► decompressed            source
 //!              ─► typed Arrow batches, and a verdict on each bad row     csv
 //!              ─► durable Parquet files, not yet visible                 parquet
+//!              ─► the table's lease, if the feed wants one               lease
 //!              ─► ledger tail, then the next version of the table        commit, ledger, table
 //!              ─► receipt                                                receipt
 //! ```
@@ -26,7 +28,8 @@
 //! # Where to begin
 //!
 //! [`ingest`] and [`commit`] read from top to bottom as the specification. Only [`table::delta`]
-//! names a table format, only [`store`] a kind of storage, and only `bin/` and [`event`] a runtime.
+//! names a table format, only [`store`] and [`lease`] a kind of storage, and only `bin/` and
+//! [`event`] a runtime.
 
 pub mod clock;
 pub mod commit;

@@ -4,12 +4,11 @@
 //! Several ingesters take overlapping sets of objects, while the objects change, other writers
 //! append, compact, delete, and overwrite rows and columns, the log is cleaned up and data files are
 //! swept up, requests land long after they were given up, and processes freeze and are killed. Then
-//! an auditor reads what there is from nothing,
-//! and holds it against what was promised.
+//! an auditor reads what there is from nothing, and holds it against what was promised.
 //!
 //! ```text
 //! cargo test --test sim                                      the seeds of every build
-//! LAKEFEED_SIM_SEEDS=20000 cargo test --test sim             as many as one likes
+//! CARGO_PROFILE_DEV_OPT_LEVEL=1 LAKEFEED_SIM_SEEDS=20000 cargo test --test sim     as many as one likes
 //! LAKEFEED_SIM_SEED=42 cargo test --test sim -- --nocapture  one, with all that happened in it
 //! ```
 #![cfg(feature = "delta")]
@@ -76,6 +75,8 @@ fn every_promise_holds_in_every_world() {
                         break;
                     }
                     if let Err(violation) = audited(World::play, seed) {
+                        // At once: a long run may be cut short.
+                        println!("seed {seed} breaks {violation:?}");
                         failures.lock().unwrap().push((seed, violation));
                     }
                 }

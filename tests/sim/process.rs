@@ -54,9 +54,17 @@ impl Drop for Life {
     }
 }
 
-/// Lets a process stand still once, for longer than anything else takes.
+/// Lets a process stand still once, for longer than anything else takes: the request that it is at,
+/// and all that its other tasks, a lease's heartbeat say, ask for meanwhile.
 #[derive(Default)]
-pub struct Freezer(Mutex<Option<Freeze>>);
+pub struct Freezer(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    planned: Option<Freeze>,
+    /// On the simulated clock.
+    frozen_until: Duration,
+}
 
 struct Freeze {
     /// So many requests go through before.
@@ -74,20 +82,23 @@ impl Freezer {
             is_before: rng.random(),
             duration: Duration::from_secs([60, 600, 10_000][rng.random_range(0..3)]),
         };
-        let freeze = Some(freeze).filter(|_| rng.random_bool(rate));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = freeze;
+        let planned = Some(freeze).filter(|_| rng.random_bool(rate));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            State { planned, ..State::default() };
     }
 
-    fn treat(&self, treatment: &mut Treatment) {
-        let mut planned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(freeze) = planned.as_mut() else { return };
+    fn treat(&self, treatment: &mut Treatment, now: Duration) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        treatment.before += state.frozen_until.saturating_sub(now);
+        let Some(freeze) = state.planned.as_mut() else { return };
         if freeze.requests > 0 {
             freeze.requests -= 1;
             return;
         }
         let way = if freeze.is_before { &mut treatment.before } else { &mut treatment.after };
         *way += freeze.duration;
-        *planned = None;
+        state.frozen_until = now + treatment.before + treatment.after;
+        state.planned = None;
     }
 }
 
@@ -109,7 +120,7 @@ impl Faults for Witness {
         if self.only_commits_fail && !is_commit {
             treatment.fault = Fault::None;
         }
-        self.freezer.treat(&mut treatment);
+        self.freezer.treat(&mut treatment, self.clock.monotonic());
         let Treatment { before, fault, after } = treatment;
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         journal.trace.push(format!(
