@@ -53,7 +53,9 @@ const HELD_BYTES: u64 = 96 << 20;
 pub(super) fn is_due(version: u64, before: Option<u64>, interval: u64) -> bool {
     let since = version.saturating_sub(before.unwrap_or(0));
     let is_overdue = since >= interval.saturating_mul(OVERDUE_INTERVALS);
-    since > 0 && (version % interval == 0 || is_overdue && version % OVERDUE_VERSIONS == 0)
+    since > 0
+        && (version.is_multiple_of(interval)
+            || is_overdue && version.is_multiple_of(OVERDUE_VERSIONS))
 }
 
 /// The interval between checkpoints that the table wants.

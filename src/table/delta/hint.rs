@@ -59,7 +59,7 @@ pub(super) async fn advance(
             return Ok(());
         }
         let put = |mode: PutMode| store.put_opts(&path, body.clone().into(), mode.into());
-        let outcome = match put(known.to_replace_it()).await {
+        let outcome = match put(known.into_replacement()).await {
             // A local disk has no conditional update; others of its writers look first, too.
             Err(StoreError::NotImplemented { .. }) => put(PutMode::Overwrite).await,
             outcome => outcome,
@@ -89,7 +89,8 @@ impl Known {
         }
     }
 
-    fn to_replace_it(self) -> PutMode {
+    /// How to put another in its place, and in no other's.
+    fn into_replacement(self) -> PutMode {
         match self {
             Self::Nothing => PutMode::Create,
             Self::Something { is, .. } => PutMode::Update(is),
