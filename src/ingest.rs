@@ -86,10 +86,10 @@ pub async fn ingest_into(
 ) -> Result<Vec<Receipt>> {
     let mut run = Run::new(environment, feed, table, observer);
     let candidates = run.candidates(announcements);
-    match run.lease_for_run().await {
-        Ok(Some(guard)) => guard.during(run.rounds(candidates)).await?,
-        Ok(None) => run.rounds(candidates).await?,
-        Err(error) => run.fail_waiting(candidates, &error),
+    let all = environment.time_box.map(|_| candidates.clone());
+    match time::until_the_end(environment, run.take(candidates)).await {
+        Some(outcome) => outcome?,
+        None => run.fail_waiting(all.unwrap_or_default(), &time::cut_off()),
     }
     run.sum_up().await;
     Ok(run.receipts)
@@ -167,6 +167,18 @@ impl<'a> Run<'a> {
 
     async fn lease_for_commit(&self) -> Option<Guard<'a>> {
         self.claimant.as_ref()?.for_commit().await
+    }
+
+    /// Takes the candidates, under the table's lease where the feed wants one for the whole run.
+    async fn take(&mut self, candidates: Vec<Candidate>) -> Result<()> {
+        match self.lease_for_run().await {
+            Ok(Some(guard)) => guard.during(self.rounds(candidates)).await,
+            Ok(None) => self.rounds(candidates).await,
+            Err(error) => {
+                self.fail_waiting(candidates, &error);
+                Ok(())
+            }
+        }
     }
 
     /// Takes the candidates in rounds, until each has its receipt.

@@ -156,3 +156,22 @@ async fn nothing_is_begun_without_time() {
     let receipts = function.invoke(&[("a", 1)], FOR_EVER).await;
     assert_eq!(status(&receipts, "a"), (Status::Committed, None));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hangs_is_cut_off_and_what_is_done_is_said() {
+    let function = Function::new();
+    for name in ["killer", "a", "b"] {
+        function.put(name, "id\n1\n").await;
+    }
+    let all = [("killer", 3), ("a", 1), ("b", 1)];
+    let receipts = function.invoke(&all, Duration::from_secs(3)).await;
+    assert_eq!(status(&receipts, "a").0, Status::Committed);
+    assert_eq!(status(&receipts, "b").0, Status::Committed);
+    let cut_off = (Status::Failed, Some(ErrorKind::CommitUnknown));
+    assert_eq!(status(&receipts, "killer"), cut_off);
+    // It counts as a death.
+    assert_eq!(function.markers().await, 1);
+    function.killer.is_harmless.store(true, Ordering::SeqCst);
+    let receipts = function.invoke(&all, FOR_EVER).await;
+    assert_eq!(status(&receipts, "killer"), (Status::Committed, None));
+}

@@ -1,7 +1,10 @@
 //! Time: a function is stopped at its deadline, whatever it is doing. So what cannot end before it
-//! is not begun, and what turns out slower than that is handed back in time.
+//! is not begun, what turns out slower than that is handed back in time, and what hangs is cut off.
 
+use std::pin::pin;
 use std::time::Duration;
+
+use futures::future::{Either, select};
 
 use crate::clock::TimeBox;
 use crate::environment::Environment;
@@ -105,6 +108,28 @@ fn needed(bytes: u64, bytes_read: u64, time: Duration) -> Option<Duration> {
         return None;
     }
     Duration::try_from_secs_f64(time.as_secs_f64() * bytes as f64 / bytes_read as f64).ok()
+}
+
+/// What `work` comes to, unless the time is over before: a request that hangs must not keep what is
+/// done from being said. What is then on its way is cut off as it would be by a kill.
+pub(super) async fn until_the_end<T>(
+    environment: &Environment,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let Some(TimeBox { ends, .. }) = environment.time_box else { return Some(work.await) };
+    let clock = &environment.clock;
+    let end = clock.sleep(ends.saturating_sub(clock.monotonic()));
+    match select(pin!(work), end).await {
+        Either::Left((done, _)) => Some(done),
+        Either::Right(_) => None,
+    }
+}
+
+/// What is said of an object that was on its way when the time was over.
+pub(super) fn cut_off() -> Error {
+    let message = "the time was over before a request had its answer";
+    Error::new(ErrorKind::CommitUnknown, message)
+        .with_advice("deliver its event again: the table's ledger knows whether it was committed")
 }
 
 fn out_of_time() -> Error {
