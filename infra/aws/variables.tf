@@ -137,7 +137,7 @@ variable "create_delta_log_table" {
 variable "lease_scope" {
   description = "Whether the feed that is made up takes a lease: off, commit or run. No row depends on it."
   type        = string
-  default     = "off"
+  default     = "commit"
 
   validation {
     condition     = contains(["off", "commit", "run"], var.lease_scope)
