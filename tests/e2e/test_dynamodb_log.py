@@ -229,6 +229,18 @@ def test_a_log_table_that_is_not_there_is_named(s3, tmp_path):
     assert s3.keys("lake") == []
 
 
+def test_a_checkpoint_is_written_and_relied_on(s3, tmp_path):
+    for number in range(3):
+        take(s3, tmp_path, number)
+    summed = lake.run("maintain", TABLE, *feed(tmp_path)[:2], env=s3.environment)
+    assert summed.exit_code == 0 and "is summed up" in summed.stdout, str(summed)
+    (name,) = [key for key in s3.keys("lake", LOG) if key.endswith(".checkpoint.parquet")]
+    for version in range(int(name.rsplit("/", 1)[-1][:20])):
+        s3.client("s3").delete_object(Bucket="lake", Key=f"{LOG}/{file_name(version)}")
+    take(s3, tmp_path, 3)
+    assert column(s3) == [0, 1, 2, 3]
+
+
 def test_repairs_of_the_ledger_keep_to_it(s3, tmp_path):
     take(s3, tmp_path, 1)
     config = tmp_path / "lakefeed.toml"

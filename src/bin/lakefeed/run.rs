@@ -153,8 +153,8 @@ async fn show(table: &str, rows: usize, resources: &Resources) -> Result<ExitCod
 
 /// Sums a table up at its newest version.
 async fn maintain(table: &str, resources: &Resources) -> Result<ExitCode> {
-    let (_, environment) = open(resources).await?;
-    let feed = Feed { table: table.to_owned(), ..Feed::default() };
+    let (settings, environment) = open(resources).await?;
+    let feed = settings.feed_of_table(table);
     let table = table::open(&environment, &feed)?;
     let version = existing(table.as_ref(), &feed.ledger).await?.version;
     let checkpoint = table.checkpoint(&environment, version).await?;
