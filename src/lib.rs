@@ -28,8 +28,8 @@
 //! # Where to begin
 //!
 //! [`ingest`] and [`commit`] read from top to bottom as the specification. Only [`table::delta`]
-//! names a table format, only [`store`] and [`lease`] a kind of storage, and only `bin/` and
-//! [`event`] a runtime.
+//! names a table format, only [`store`], [`lease`] and `dynamodb` a kind of storage, and only `bin/`
+//! and [`event`] a runtime.
 
 pub mod clock;
 pub mod commit;
