@@ -210,7 +210,7 @@ def test_one_fault_at_each_call_changes_nothing(s3, leases, config, scope, fault
             effect=effect, **FAULTS[fault],
         )
         # Long enough for a renewal.
-        slow = server.Fault(is_commit, None, delay_seconds=1.0)
+        slow = server.Fault(is_append, None, delay_seconds=1.0)
         s3.faults[:] = [slow, strike]
         run = lake.ingest("s3://landing/a.csv", table=table, env=s3.environment,
                           arguments=["--config", config, "--feed", "test"])
@@ -227,8 +227,9 @@ def test_one_fault_at_each_call_changes_nothing(s3, leases, config, scope, fault
     assert len(struck) >= 4, "taking and ending are two calls each"
 
 
-def is_commit(request):
-    return request.method == "PUT" and "/_delta_log/0" in request.path
+def is_append(request):
+    """Version 0 makes the table."""
+    return request.method == "PUT" and request.path.endswith("/_delta_log/00000000000000000001.json")
 
 
 def test_writers_queue_for_their_commits(s3, leases, config):
