@@ -176,8 +176,6 @@ def test_the_feed_that_is_made_up(s3, tmp_path, commit, lease):
     if lease != "off":
         dynamodb["lease_table"] = deployed.outputs["LeaseTableName"]
     assert configuration == {"feed": [feed]} | ({"dynamodb": dynamodb} if dynamodb else {})
-    if dynamodb and "## `[dynamodb]`" not in CONFIGURATION_PAGE:
-        pytest.skip("there is no [dynamodb] yet")
     s3.put(stack.LANDING, "landing/a.csv", "id\n1\n")
     receipts = sweep(deployed, tmp_path)
     assert [receipt["status"] for receipt in receipts] == [lake.COMMITTED]
@@ -245,8 +243,13 @@ def event_of_queue(deployed) -> dict:
     ]}
 
 
-def asked_of(request) -> tuple[str, str, str | None]:
-    """The action of a request to S3, its resource, and the prefix that it lists."""
+def asked_of(deployed, request) -> tuple[str, str, str | None]:
+    """The action of a request, its resource, and the prefix that it lists. Of DynamoDB only leases are
+    asked for here."""
+    if request.dynamodb_call:
+        table = deployed.outputs["LeaseTableName"]
+        arn = f"arn:aws:dynamodb:{server.REGION}:123456789012:table/{table}"
+        return f"dynamodb:{request.dynamodb_call}", arn, None
     bucket, _, key = request.path.lstrip("/").partition("/")
     query = parse_qs(request.query, keep_blank_values=True)
     if not key:
@@ -280,8 +283,9 @@ def test_what_lands_is_in_the_table_by_what_the_role_may(s3, tmp_path):
     assert (taken["status"], large["rows"]) == (lake.DUPLICATE, 1_500_000)
     asked += s3.requests
     assert any(request.query.startswith("uploads") for request in asked)
+    assert {request.dynamodb_call for request in asked} >= {"GetItem", "PutItem"}
     for request in asked:
-        assert deployed.allows(*asked_of(request)), request
+        assert deployed.allows(*asked_of(deployed, request)), request
 
 
 def test_the_queue_starts_the_function_and_hears_which_messages_failed(s3):
