@@ -17,13 +17,9 @@ TOO_LATE_SECONDS = 6
 
 
 @pytest.fixture
-def s3():
-    with server.serve() as running:
-        for bucket in ("landing", "lake"):
-            place = {"LocationConstraint": server.REGION}
-            running.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration=place)
-        running.put("landing", "a.csv", "id\n1\n2\n")
-        yield running
+def s3(s3):
+    s3.put("landing", "a.csv", "id\n1\n2\n")
+    return s3
 
 
 @pytest.fixture

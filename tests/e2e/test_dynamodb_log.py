@@ -24,13 +24,9 @@ DAY_SECONDS = 24 * 60 * 60
 
 
 @pytest.fixture
-def s3():
-    with server.serve() as running:
-        for bucket in ("landing", "lake"):
-            place = {"LocationConstraint": server.REGION}
-            running.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration=place)
-        server.create_log_table(running.client("dynamodb"))
-        yield running
+def s3(s3):
+    server.create_log_table(s3.client("dynamodb"))
+    return s3
 
 
 @pytest.fixture(scope="session")
