@@ -44,13 +44,14 @@ class Request:
 
 
 CUT = "000 the connection is cut"
+HUNG = "000 the connection stays, and nothing comes"
 
 
 @dataclass
 class Fault:
     """Answers `status` to the first `times` requests that `wanted` picks; with `effect`, once the
-    server has done what it was asked, else instead. The status CUT cuts the connection; with none,
-    the server's own answer is given. Meanwhile `delay_seconds` pass, for everybody."""
+    server has done what it was asked, else instead. The status CUT cuts the connection, and HUNG
+    leaves it open without an answer; with none, the server's own answer is given. Meanwhile `delay_seconds` pass, for everybody."""
 
     wanted: Callable[[Request], bool]
     status: str | None = "500 Internal Server Error"
@@ -161,6 +162,15 @@ def serve_file(path: Path, request: Request, start_response):
         return [file.read(last - first + 1)]
 
 
+def hang_up_on_nobody(connection: socket.socket) -> socket.socket:
+    """The other end sees what is returned, which stays open and silent as long as somebody holds it.
+    The server goes on with `connection`, and answers nobody."""
+    held = connection.dup()
+    nobody, _ = socket.socketpair()
+    os.dup2(nobody.fileno(), connection.fileno())
+    return held
+
+
 class Quiet(WSGIRequestHandler):
     # One that connects and asks nothing, as a client's pool may, must not hold up all others.
     timeout = 2
@@ -185,6 +195,7 @@ def serve():
     """Starts a server with nothing in it. moto is not atomic under threads, so it gets none."""
     moto = DomainDispatcherApplication(create_backend_app)
     s3 = S3(endpoint="")
+    held = []
 
     def application(environ, start_response):
         headers = {k: v for k, v in environ.items() if k.startswith("HTTP_")}
@@ -206,6 +217,8 @@ def serve():
                     environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
                 if fault.status == CUT:
                     environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+                if fault.status == HUNG:
+                    held.append(hang_up_on_nobody(environ["werkzeug.socket"]))
                 start_response(fault.status, [("Content-Length", "0"), *fault.headers])
                 return [b""]
         if request.path in s3.files:
@@ -224,6 +237,8 @@ def serve():
         server.shutdown()
         thread.join()
         server.server_close()
+        for connection in held:
+            connection.close()
 
 
 if __name__ == "__main__":
