@@ -347,10 +347,10 @@ def test_one_fault_at_each_request_loses_and_doubles_nothing(s3, tmp_path, statu
     assert len(struck) > 20, "an ingest makes more requests than that"
 
 
-def leave_half_finished(s3, folder, number):
+def leave_half_finished(s3, folder, number, status="400 Bad Request"):
     """A commit of ours that is decided, and not in the log."""
     s3.put("landing", f"{number}.csv", f"id\n{number}\n")
-    s3.faults[:] = [server.Fault(is_log_file, "400 Bad Request", times=1000)]
+    s3.faults[:] = [server.Fault(is_log_file, status, times=1000)]
     run = ingest(s3, folder, source=f"s3://landing/{number}.csv")
     s3.faults.clear()
     (receipt,) = run.receipts
@@ -358,11 +358,13 @@ def leave_half_finished(s3, folder, number):
     assert entries(s3)[-1]["complete"] == "false"
 
 
+# A refusal is sure that the log file is not there, and yet the commit is not undone.
+@pytest.mark.parametrize("status", ["400 Bad Request", "403 Forbidden"])
 @pytest.mark.parametrize("has_table", [True, False], ids=["into a table", "into a new table"])
-def test_what_is_decided_is_finished_by_the_next_who_looks(s3, tmp_path, has_table):
+def test_what_is_decided_is_finished_by_the_next_who_looks(s3, tmp_path, has_table, status):
     if has_table:
         take(s3, tmp_path, 1)
-    leave_half_finished(s3, tmp_path, 2)
+    leave_half_finished(s3, tmp_path, 2, status)
     # A look is enough.
     shown = lake.run("show", TABLE, "--config", tmp_path / "lakefeed.toml", env=s3.environment)
     assert shown.exit_code == 0 and ("2" in shown.stdout) == has_table, str(shown)
