@@ -12,6 +12,7 @@ import io
 import json
 import re
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
 from botocore.auth import SIGV4_TIMESTAMP, S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -104,10 +105,11 @@ def is_signed(claimed, secret: str, headers: dict, environ: dict, body: bytes) -
         return False
     if not headers["x-amz-date"].startswith(claimed["day"]):
         return False
+    path, _, query = environ["RAW_URI"].partition("?")
     request = AWSRequest(
-        method=environ["REQUEST_METHOD"], data=body,
-        url=f"http://{headers['host']}{environ['RAW_URI']}",
-        headers={name: headers[name] for name in names},
+        method=environ["REQUEST_METHOD"], data=body, url=f"http://{headers['host']}{path}",
+        # S3 signs what a query means, be a space written as + or as %20.
+        params=parse_qsl(query, keep_blank_values=True), headers={name: headers[name] for name in names},
     )
     request.context["timestamp"] = headers["x-amz-date"]
     kind = S3SigV4Auth if claimed["service"] == "s3" else SigV4Auth
