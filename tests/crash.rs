@@ -69,6 +69,7 @@ fn environment(folder: &Path) -> Environment {
         process: "crash".to_owned(),
         time_box: None,
         budget: MemoryBudget::for_process(256 << 20).unwrap(),
+        ledger: lakefeed::ledger::Limits::default(),
     }
 }
 

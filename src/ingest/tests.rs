@@ -80,6 +80,7 @@ impl Function {
             process: "test".to_owned(),
             time_box: Some(TimeBox { began: Duration::ZERO, ends: length }),
             budget: MemoryBudget::for_process(1 << 30).unwrap(),
+            ledger: crate::ledger::Limits::default(),
         };
         let feed = Feed { table: "memory:///t".to_owned(), ..Feed::default() };
         let announced = objects.iter().map(|(name, deliveries)| Announcement {
