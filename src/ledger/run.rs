@@ -36,11 +36,11 @@ use super::{Entry, trouble};
 use crate::error::{Error, ErrorKind, Result, cause_in};
 use crate::parquet::StreamedFile;
 
-/// A row group is read whole for one entry of it: some 600 KB.
-const ROW_GROUP_ROWS: usize = 13_000;
+/// A row group is read whole for one entry of it: some 800 KB.
+const ROW_GROUP_ROWS: usize = 18_000;
 /// Of names that are not in a row group, the filter lets so many pass. A filter's size is a power of
-/// two: 16 KB for so many rows.
-const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+/// two: 32 KB for so many rows.
+const BLOOM_FALSE_POSITIVES: f64 = 0.001;
 /// Filters that are read and held at once.
 const BLOOM_BYTES_MAX: u64 = 4 << 20;
 /// A run of this size is read in one go.
