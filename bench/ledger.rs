@@ -2,6 +2,10 @@
 //!
 //!     cargo bench --bench ledger              1,000,000 entries
 //!     cargo bench --bench ledger -- 10000000  ten million: some minutes, and a gigabyte of disk
+//!     cargo bench --bench ledger -- 10000000 FOLDER
+//!
+//! With a folder, the ledger is kept there, and made only if it is not there: what the second run
+//! says of memory is that of look-ups and commits alone.
 //!
 //! The ledger is made as feeds make it, commit by commit, in a folder; requests and bytes are counted
 //! on the way to it. Every figure is of one look-up or commit.
@@ -126,11 +130,35 @@ impl Bench {
         let feed = Feed { table: "memory:///t".to_owned(), ..Feed::default() };
         let table = lakefeed::table::open(&environment, &feed).unwrap();
         let ledger = Ledger::unadopted("default", TABLE_ID);
-        let pointer = ledger::first_pointer(&environment.entropy);
-        let first = ledger.write_first_tail(table.as_ref(), pointer).await.unwrap();
-        let mut bench = Self { environment, store, table, ledger };
-        bench.move_to(first).await;
-        bench
+        Self { environment, store, table, ledger }
+    }
+
+    /// Opens the newest tail that is there; whether there is one.
+    async fn open(&mut self) -> bool {
+        let folder = self.table.ledger_root().join(TABLE_ID).join("default");
+        let files = self.store.list_with_delimiter(Some(&folder)).await.unwrap().objects;
+        let pointer = |file: ObjectMeta| file.location.filename()?.split('.').next()?.parse().ok();
+        let newest = files.into_iter().filter_map(pointer).max();
+        if newest.is_some() {
+            let load = Ledger::load(self.table.as_ref(), TABLE_ID, "default", newest);
+            self.ledger = load.await.unwrap();
+        }
+        newest.is_some()
+    }
+
+    async fn make(&mut self, entries: u64) {
+        let pointer = ledger::first_pointer(&self.environment.entropy);
+        let first = self.ledger.write_first_tail(self.table.as_ref(), pointer).await.unwrap();
+        self.move_to(first).await;
+        let before = Before::of(self);
+        for begin in (0..entries).step_by(OBJECTS_PER_COMMIT) {
+            self.enter((begin..entries.min(begin + OBJECTS_PER_COMMIT as u64)).map(name)).await;
+            if self.ledger.is_merge_due(&self.environment) {
+                self.merge().await;
+            }
+        }
+        let peak = format!("peak {}", self.peak());
+        self.tell(&format!("made, of {entries} entries"), &before, &peak);
     }
 
     async fn move_to(&mut self, next: NextTail) {
@@ -226,19 +254,20 @@ fn name(number: u64) -> String {
     format!("s3://landing/orders/day={day:05}/{minute:04}/part-{number:010}.csv")
 }
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 1)]
-async fn main() {
-    let entries = std::env::args().find_map(|text| text.parse().ok()).unwrap_or(1_000_000);
-    let folder = tempfile::tempdir().unwrap();
-    let mut bench = Bench::new(folder.path()).await;
-    let before = Before::of(&bench);
-    for begin in (0..entries).step_by(OBJECTS_PER_COMMIT) {
-        bench.enter((begin..entries.min(begin + OBJECTS_PER_COMMIT as u64)).map(name)).await;
-        if bench.ledger.is_merge_due(&bench.environment) {
-            bench.merge().await;
-        }
+fn main() {
+    lakefeed::environment::runtime().unwrap().block_on(run());
+}
+
+async fn run() {
+    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let entries = arguments.next().map_or(1_000_000, |text| text.parse().unwrap());
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = arguments.next().map_or(scratch.path().to_owned(), PathBuf::from);
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut bench = Bench::new(&folder).await;
+    if !bench.open().await {
+        bench.make(entries).await;
     }
-    bench.tell(&format!("made, of {entries} entries"), &before, &format!("peak {}", bench.peak()));
     let runs = bench.ledger.runs();
     let bytes = runs.iter().map(|run| run.bytes).sum();
     println!("{} runs, {}", runs.len(), display_bytes(bytes));

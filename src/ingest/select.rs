@@ -59,6 +59,7 @@ impl Run<'_> {
     ) -> Result<Selection> {
         let mut selection =
             Selection { pin, tasks: Vec::new(), aliases: Vec::new(), again: Vec::new() };
+        let candidates = self.finish_taken(taken, candidates);
         // Of equal names one is entered at a time: what the others are depends on it.
         let mut names = HashSet::new();
         let mut looked = stream::iter(candidates)
@@ -120,6 +121,20 @@ impl Run<'_> {
             self.plan_table(&mut selection).await?;
         }
         Ok(selection)
+    }
+
+    /// Finishes those of which the very version was taken that a listing saw; nobody need look at
+    /// them. If another version is there by now, that is an event of its own, or the next sweep's.
+    fn finish_taken(&mut self, taken: &Found, candidates: Vec<Candidate>) -> Vec<Candidate> {
+        let mut others = Vec::with_capacity(candidates.len());
+        for candidate in candidates {
+            let listed = candidate.announcement.listed_identity.as_deref();
+            match listed.map(|identity| taken.standing(&candidate.name, identity)) {
+                Some(Standing::Taken(entry)) => self.finish(candidate.duplicate("taken", entry)),
+                _ => others.push(candidate),
+            }
+        }
+        others
     }
 
     /// Where there is no table: plans one from a sample of the objects. Objects that are no CSV

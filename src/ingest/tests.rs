@@ -87,6 +87,7 @@ impl Function {
             location: environment.stores.resolve(&format!("memory:///in/{name}.csv")).unwrap(),
             relative: (*name).to_owned(),
             named: false,
+            listed_identity: None,
             size_hint: None,
             deliveries: *deliveries,
             unaddressable: None,

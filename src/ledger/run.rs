@@ -38,6 +38,8 @@ use crate::parquet::StreamedFile;
 
 /// A row group is read whole for one entry of it: some 800 KB.
 const ROW_GROUP_ROWS: usize = 18_000;
+/// Whoever merges runs holds a page of each column of each.
+const PAGE_BYTES_MAX: usize = 64 << 10;
 /// Of names that are not in a row group, the filter lets so many pass. A filter's size is a power of
 /// two: 32 KB for so many rows.
 const BLOOM_FALSE_POSITIVES: f64 = 0.001;
@@ -248,6 +250,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 fn properties() -> WriterPropertiesBuilder {
     let mut properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_data_page_size_limit(PAGE_BYTES_MAX)
         // Bounds decide where a name is looked for: they must not be cut short.
         .set_statistics_truncate_length(None)
         .set_statistics_enabled(EnabledStatistics::None)

@@ -375,6 +375,7 @@ impl World {
             location: process.environment.stores.resolve(&uri(object)).unwrap(),
             relative: name(object),
             named: false,
+            listed_identity: None,
             size_hint: None,
             deliveries: 1,
             unaddressable: None,

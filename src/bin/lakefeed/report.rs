@@ -16,7 +16,7 @@ use lakefeed::ingest::{Action, IngestPlan, PlannedColumn, PlannedObject};
 use lakefeed::lease::Lease;
 use lakefeed::ledger::{Entry, EntryState};
 use lakefeed::memory::display_bytes;
-use lakefeed::receipt::{Observer, Receipt, Status};
+use lakefeed::receipt::{Observer, Receipt, Status, Tally};
 use lakefeed::repair::Repair;
 use lakefeed::table::Checkpoint;
 
@@ -174,43 +174,6 @@ fn describe(receipt: &Receipt) -> Option<String> {
     }
 }
 
-/// The sums of a run.
-#[derive(Debug, Default)]
-struct Tally {
-    committed: u64,
-    duplicate: u64,
-    skipped: u64,
-    failed: u64,
-    rows: u64,
-    rows_rejected: u64,
-    bytes_read: u64,
-    bytes_written: u64,
-    peak_rss_bytes: u64,
-    newest: Option<(u64, String)>,
-}
-
-impl Tally {
-    fn add(&mut self, receipt: &Receipt) {
-        match receipt.status {
-            Status::Committed => self.committed += 1,
-            Status::Duplicate => self.duplicate += 1,
-            Status::Skipped => self.skipped += 1,
-            Status::Failed => self.failed += 1,
-        }
-        self.rows += receipt.rows;
-        self.rows_rejected += receipt.rows_rejected;
-        self.bytes_read += receipt.bytes_read;
-        self.bytes_written += receipt.bytes_written;
-        self.peak_rss_bytes = self.peak_rss_bytes.max(receipt.peak_rss_bytes);
-        if receipt.status == Status::Committed
-            && let Some(version) = receipt.version
-            && self.newest.as_ref().is_none_or(|(newest, _)| *newest < version)
-        {
-            self.newest = Some((version, receipt.table.clone()));
-        }
-    }
-}
-
 /// The last lines of a report.
 struct Summary<'a> {
     tally: &'a Tally,
@@ -219,7 +182,7 @@ struct Summary<'a> {
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { committed, duplicate, skipped, failed, .. } = *self.tally;
+        let &Tally { committed, duplicate, skipped, failed, .. } = self.tally;
         let counts = [
             (committed, "committed"),
             (duplicate, "taken before"),
@@ -234,10 +197,10 @@ impl fmt::Display for Summary<'_> {
         if told.is_empty() {
             return f.write_str("no objects found");
         }
-        let objects = committed + duplicate + skipped + failed;
+        let objects = self.tally.objects();
         let plural = if objects == 1 { "" } else { "s" };
         write!(f, "{} object{plural}: {}", grouped(objects), told.join(", "))?;
-        if let Some((version, table)) = &self.tally.newest {
+        if let Some((table, version)) = self.tally.attempts.keys().max_by_key(|(_, v)| *v) {
             write!(f, "; {table} is at version {version}")?;
         }
         writeln!(f)?;
@@ -247,8 +210,8 @@ impl fmt::Display for Summary<'_> {
 
 impl Summary<'_> {
     fn write_figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { rows, rows_rejected, bytes_read, bytes_written, peak_rss_bytes, .. } =
-            *self.tally;
+        let &Tally { rows, rows_rejected, bytes_read, bytes_written, peak_rss_bytes, .. } =
+            self.tally;
         write!(f, "{} row{}", grouped(rows), if rows == 1 { "" } else { "s" })?;
         if rows_rejected > 0 {
             write!(f, " ({} rejected)", grouped(rows_rejected))?;

@@ -133,7 +133,7 @@ async fn ingest_feed(environment: &Environment, feed: &Feed, json: bool) -> Resu
 }
 
 async fn plan(environment: &Environment, feed: &Feed, json: bool) -> Result<ExitCode> {
-    let found = source::discover(&environment.stores, &feed.source).await?;
+    let found = source::discover(&environment.stores, &feed.source).try_collect().await?;
     let plan = ingest::plan(environment, feed, found).await?;
     let text = if json { to_json(&plan)? } else { report::plan(&plan) };
     to_stdout(text.as_bytes())?;
