@@ -9,8 +9,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import feed, places, report
+from . import feed, places, report, tables, writers
 from .places import Broken, say
+from .tables import Table
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,37 @@ class Size:
 
     # Scale factor and rounds.
     feed: tuple[tuple[str, int], ...]
+    # The table, how often ours appends to it, how often the peer, and how often each sums it up.
+    tables: tuple[tuple[Table, int, int, int], ...]
+    # How many writers at once, and how many appends each of them makes.
+    writers: tuple[tuple[int, int], ...]
 
 
-FULL = Size(feed=(("0.1", 3), ("1", 5), ("5", 3)))
-QUICK = Size(feed=(("0.1", 3),))
-SMOKE = Size(feed=(("0.01", 1),))
+FULL = Size(
+    feed=(("0.1", 3), ("1", 5), ("5", 3)),
+    tables=(
+        (Table(), 15, 5, 3),
+        (Table(1_000, 1_000), 15, 5, 3),
+        (Table(100_000, 100_000), 15, 3, 3),
+        (Table(100_000, 1_000_000), 15, 2, 2),
+        (Table(objects=10_000), 9, 0, 0),
+        (Table(objects=100_000), 9, 0, 0),
+    ),
+    writers=((1, 96), (2, 48), (4, 24), (8, 12), (16, 6)),
+)
+QUICK = Size(
+    feed=(("0.1", 3),),
+    tables=((Table(), 5, 2, 1), (Table(1_000, 1_000), 5, 2, 1), (Table(10_000, 100_000), 5, 2, 1),
+            (Table(objects=1_000), 5, 0, 0)),
+    writers=((1, 32), (4, 8), (16, 2)),
+)
+SMOKE = Size(
+    feed=(("0.01", 1),),
+    tables=((Table(), 1, 1, 1), (Table(20, 30), 1, 1, 1), (Table(objects=10), 1, 0, 0)),
+    writers=((1, 2), (2, 1)),
+)
 
-PARTS = ("feed",)
+PARTS = ("feed", "tables", "writers")
 
 
 @dataclass(frozen=True)
@@ -82,6 +107,11 @@ def measure_all(setting: Setting, size: Size, parts) -> dict:
     results = {}
     if "feed" in parts:
         results["feed"] = [feed.run(setting, *of_scale) for of_scale in size.feed]
+    if "tables" in parts:
+        results["tables"] = [tables.run(setting, *of_table) for of_table in size.tables]
+    if "writers" in parts:
+        found = [writers.run(setting, *of_race) for of_race in size.writers]
+        results["writers"] = [row for of_race in found for row in of_race]
     results["machine"] = {
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
