@@ -27,7 +27,7 @@ class Size:
 
 
 FULL = Size(
-    feed=(("0.1", 3), ("1", 5), ("5", 3)),
+    feed=(("0.1", 3), ("1", 5), ("5", 2)),
     tables=(
         (Table(), 15, 5, 3),
         (Table(1_000, 1_000), 15, 5, 3),
@@ -78,6 +78,9 @@ def main(description: str) -> int:
         path = arguments.output / "results.json"
         path.write_text(json.dumps(results, indent=1), encoding="utf-8")
         say(f"== {path}")
+        if arguments.plot or size is FULL:
+            plots = [python, places.BENCH / "plot.py", path, arguments.output]
+            subprocess.run(plots, check=True)
     except Broken as broken:
         say(f"bench/run: {broken}")
         return 1
@@ -92,8 +95,9 @@ def parse(description: str) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="minutes instead of an hour")
     parser.add_argument("--smoke", action="store_true", help="seconds; the figures mean nothing")
     parser.add_argument("--ours-only", action="store_true", help="without the peers")
+    parser.add_argument("--plot", action="store_true", help="draw plots, as the full run does")
     parser.add_argument("--output", type=Path, default=places.REPOSITORY / "target" / "bench",
-                        help="where results.json goes (target/bench)")
+                        help="where results.json and plots go (target/bench)")
     parser.add_argument("--scratch", type=Path,
                         help="where tables are made, on the disk to be measured (the cache)")
     arguments = parser.parse_args()
