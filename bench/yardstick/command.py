@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import feed, places, report, tables, writers
@@ -67,6 +67,8 @@ class Setting:
 def main(description: str) -> int:
     arguments = parse(description)
     size = SMOKE if arguments.smoke else QUICK if arguments.quick else FULL
+    if arguments.scale:
+        size = replace(size, feed=((arguments.scale, arguments.rounds),))
     scratch_root = arguments.scratch or places.CACHE
     scratch_root.mkdir(parents=True, exist_ok=True)
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -78,7 +80,7 @@ def main(description: str) -> int:
         path = arguments.output / "results.json"
         path.write_text(json.dumps(results, indent=1), encoding="utf-8")
         say(f"== {path}")
-        if arguments.plot or size is FULL:
+        if arguments.plot or not (arguments.quick or arguments.smoke):
             plots = [python, places.BENCH / "plot.py", path, arguments.output]
             subprocess.run(plots, check=True)
     except Broken as broken:
@@ -94,6 +96,8 @@ def parse(description: str) -> argparse.Namespace:
     parser.add_argument("parts", nargs="*", metavar="PART", help="of " + ", ".join(PARTS))
     parser.add_argument("--quick", action="store_true", help="minutes instead of an hour")
     parser.add_argument("--smoke", action="store_true", help="seconds; the figures mean nothing")
+    parser.add_argument("--scale", help="feed lineitem at this scale factor alone, as 10")
+    parser.add_argument("--rounds", type=int, default=3, help="so often (3)")
     parser.add_argument("--ours-only", action="store_true", help="without the peers")
     parser.add_argument("--plot", action="store_true", help="draw plots, as the full run does")
     parser.add_argument("--output", type=Path, default=places.REPOSITORY / "target" / "bench",
