@@ -32,9 +32,9 @@ use uuid::Uuid;
 
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::{self, Entry, Key, Ledger};
+use crate::ledger::{self, Entry, Found, Ledger, Merged, NextTail};
 use crate::table::{
-    Append, CommitOutcome, Creation, DataFile, Layout, Pointer, Snapshot, Table, TableDefinition,
+    Append, CommitOutcome, Creation, DataFile, Layout, Snapshot, Table, TableDefinition,
 };
 
 /// The ceiling of the wait before the second attempt; it doubles with each one after.
@@ -45,6 +45,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Commits that only make the table ready, and are not counted as attempts to append: its creation,
 /// its adoption, and both again after somebody replaced it.
 const PREPARATIONS_MAX: u32 = 4;
+
+/// Merges of the ledger's runs in one go: each halves their number at least.
+const MERGES_MAX: u64 = 64;
 
 /// How often a table is loaded whose ledger seems to be missing.
 const LOADS_MAX: u32 = 3;
@@ -79,16 +82,29 @@ impl Pin {
     /// # Errors
     /// Those of [`Table::load`] and [`Ledger::load`].
     pub async fn newest(table: &dyn Table, ledger: &str) -> Result<Option<Self>> {
+        let pinned = Self::newest_with(table, ledger, &[]).await?;
+        Ok(pinned.map(|(pin, _)| pin))
+    }
+
+    /// Pins the newest version of the table, if there is one, and looks up `names` in its ledger.
+    ///
+    /// # Errors
+    /// Those of [`Table::load`], [`Ledger::load`] and [`Ledger::find`].
+    pub async fn newest_with(
+        table: &dyn Table,
+        ledger: &str,
+        names: &[&str],
+    ) -> Result<Option<(Self, Found)>> {
         let mut loads = 1;
         loop {
             let Some(snapshot) = table.load(ledger).await? else { return Ok(None) };
-            match Ledger::load(table, &snapshot.table_id, ledger, snapshot.pointer).await {
-                Ok(ledger) => {
-                    let ledger = Arc::new(ledger);
-                    return Ok(Some(Self { base: Base::Present(snapshot), ledger }));
+            match look_up(table, &snapshot, ledger, names).await {
+                Ok((ledger, found)) => {
+                    let pin = Self { base: Base::Present(snapshot), ledger: Arc::new(ledger) };
+                    return Ok(Some((pin, found)));
                 }
-                // Another writer may have adopted the table since: only the current pointer tells
-                // what is missing (12).
+                // Another writer may have adopted the table since, or may have deleted what its
+                // ledger no longer names: only the current pointer tells what is missing (12).
                 Err(error) if error.kind() == ErrorKind::LedgerMissing && loads < LOADS_MAX => {
                     loads += 1;
                 }
@@ -151,12 +167,25 @@ impl Pin {
     }
 }
 
+async fn look_up(
+    table: &dyn Table,
+    snapshot: &Snapshot,
+    ledger: &str,
+    names: &[&str],
+) -> Result<(Ledger, Found)> {
+    let ledger = Ledger::load(table, &snapshot.table_id, ledger, snapshot.pointer).await?;
+    let found = ledger.find(table, names.iter().copied()).await?;
+    Ok((ledger, found))
+}
+
 /// An append, with what it was planned on.
 #[derive(Debug, Clone)]
 pub struct Plan {
     id: Uuid,
     table_id: Option<String>,
     fence: u64,
+    /// What entered the ledger later was not known when it was planned.
+    sequence: u64,
     layout: Arc<Layout>,
     files: Vec<DataFile>,
     sources: Vec<PlannedSource>,
@@ -167,10 +196,9 @@ pub struct Plan {
 pub struct PlannedSource {
     /// Its address.
     pub uri: String,
-    /// What the ledger will say of it; append, version and time are filled in by the commit.
+    /// What the ledger will say of it; append, version, sequence and time are filled in by the
+    /// commit.
     pub entry: Entry,
-    /// How many entries its name had when it was planned.
-    pub entries_before: usize,
 }
 
 /// What became of a plan.
@@ -213,33 +241,32 @@ impl Plan {
             // A table that is created meanwhile, by us or by another, is the one we meant.
             table_id: pin.version().map(|_| pin.ledger.table_id().to_owned()),
             fence: pin.ledger.fence(),
+            sequence: pin.ledger.sequence(),
             layout: Arc::clone(pin.layout()),
             files,
             sources,
         }
     }
 
-    fn judge(&self, pin: &Pin) -> Judgement {
+    async fn judge(&self, table: &dyn Table, pin: &Pin) -> Result<Judgement> {
         let ledger = &pin.ledger;
-        if let Some(version) = ledger.version_of_append(self.id) {
-            return Judgement::Mine(version);
-        }
         if self.table_id.as_ref().is_some_and(|id| id != ledger.table_id()) {
-            return Judgement::NotRight("the table was replaced");
+            return Ok(Judgement::NotRight("the table was replaced"));
         }
-        if self.fence != ledger.fence() {
-            return Judgement::NotRight("the ledger's fence has moved");
+        let names = self.sources.iter().map(|source| source.entry.name.as_str());
+        let entered_since = ledger.find_after(table, names, self.sequence).await?;
+        if let Some(mine) = entered_since.entries().find(|entry| entry.append == self.id) {
+            return Ok(Judgement::Mine(mine.version));
         }
-        if self.layout != *pin.layout() {
-            return Judgement::NotRight("the table's columns have changed");
-        }
-        let untouched = |source: &PlannedSource| {
-            ledger.entries_of(Key::of(&source.entry.name)).count() == source.entries_before
-        };
-        if !self.sources.iter().all(untouched) {
-            return Judgement::NotRight("another writer has taken one of the objects");
-        }
-        Judgement::Right
+        Ok(if self.fence != ledger.fence() {
+            Judgement::NotRight("the ledger's fence has moved")
+        } else if self.layout != *pin.layout() {
+            Judgement::NotRight("the table's columns have changed")
+        } else if entered_since.entries().next().is_some() {
+            Judgement::NotRight("another writer has taken one of the objects")
+        } else {
+            Judgement::Right
+        })
     }
 
     fn append(&self) -> Append {
@@ -250,11 +277,16 @@ impl Plan {
         }
     }
 
-    /// The ledger's entries for a commit as `version`.
-    fn entries(&self, environment: &Environment, version: u64) -> Vec<Entry> {
-        let at = environment.clock.now();
-        let entry =
-            |source: &PlannedSource| Entry { append: self.id, version, at, ..source.entry.clone() };
+    /// The ledger's entries for a commit as `version`, which moves its pointer to `sequence`.
+    fn entries(&self, environment: &Environment, version: u64, sequence: u64) -> Vec<Entry> {
+        let (append, at) = (self.id, environment.clock.now());
+        let entry = |source: &PlannedSource| Entry {
+            append,
+            version,
+            sequence,
+            at,
+            ..source.entry.clone()
+        };
         self.sources.iter().map(entry).collect()
     }
 }
@@ -296,12 +328,18 @@ async fn race(
     let (mut attempts, mut preparations) = (0, 0);
     while attempts < attempts_max && (attempts == 0 || !environment.is_over()) {
         attempts += 1;
-        match plan.judge(&pin) {
-            Judgement::Mine(version) => return Ok(Outcome::Committed { version, attempts }),
-            Judgement::NotRight(reason) => {
+        match plan.judge(table, &pin).await {
+            Ok(Judgement::Right) => {}
+            Ok(Judgement::Mine(version)) => return Ok(Outcome::Committed { version, attempts }),
+            Ok(Judgement::NotRight(reason)) => {
                 return Ok(Outcome::PlanAgain { reason, attempts, files_are_lost: true });
             }
-            Judgement::Right => {}
+            // Since this pin, the ledger may have left behind what it names (12).
+            Err(error) if error.kind() == ErrorKind::LedgerMissing && attempts < attempts_max => {
+                pin = pin_again(table, &pin).await?;
+                continue;
+            }
+            Err(error) => return Err(error),
         }
         let (slot, step) = pin.next_step();
         let outcome = match (&pin.base, step) {
@@ -331,9 +369,13 @@ async fn race(
             return Err(Error::new(ErrorKind::StorageUnavailable, "the version is still free"));
         }
     }
-    Err(Error::new(ErrorKind::Contention, format!("other writers were first, {attempts} times"))
+    Err(lost_every_race(table, attempts))
+}
+
+fn lost_every_race(table: &dyn Table, attempts: u32) -> Error {
+    Error::new(ErrorKind::Contention, format!("other writers were first, {attempts} times"))
         .with_object(table.uri())
-        .with_advice("run again later, or raise commit_attempts_max; nothing of it was committed"))
+        .with_advice("run again later, or raise commit_attempts_max; nothing of it was committed")
 }
 
 /// What an attempt would achieve.
@@ -347,9 +389,9 @@ enum Step {
 
 /// Creates the table, with its ledger's pointer at an empty tail.
 async fn create(table: &dyn Table, pin: &Pin, creation: &Creation) -> Result<CommitOutcome> {
-    pin.ledger.write_first_tail(table, creation.pointer).await?;
+    let tail = pin.ledger.write_first_tail(table, creation.pointer).await?;
     let outcome = table.try_create(creation).await?;
-    forget_lost_tail(table, pin, creation.pointer, outcome).await;
+    tail.clean_up(table, outcome).await;
     Ok(outcome)
 }
 
@@ -361,11 +403,8 @@ async fn adopt(
     snapshot: &Snapshot,
 ) -> Result<CommitOutcome> {
     let pointer = ledger::first_pointer(&environment.entropy);
-    pin.ledger.write_first_tail(table, pointer).await?;
-    let nothing = Append { id: environment.entropy.uuid(), files: vec![], sources: vec![] };
-    let outcome = table.try_commit(snapshot, &nothing, pin.ledger.name(), pointer).await?;
-    forget_lost_tail(table, pin, pointer, outcome).await;
-    Ok(outcome)
+    let tail = pin.ledger.write_first_tail(table, pointer).await?;
+    move_pointer(environment, table, snapshot, &pin.ledger, tail).await
 }
 
 /// Writes the tail that follows the pinned one, and tries the next version.
@@ -376,10 +415,25 @@ async fn try_append(
     snapshot: &Snapshot,
     plan: &Plan,
 ) -> Result<CommitOutcome> {
-    let entries = plan.entries(environment, snapshot.version + 1);
-    let pointer = pin.ledger.write_next_tail(table, &environment.entropy, &entries).await?;
-    let outcome = table.try_commit(snapshot, &plan.append(), pin.ledger.name(), pointer).await?;
-    forget_lost_tail(table, pin, pointer, outcome).await;
+    let ledger = &pin.ledger;
+    let entries = plan.entries(environment, snapshot.version + 1, ledger.sequence() + 1);
+    let tail = ledger.write_next_tail(environment, table, entries).await?;
+    let outcome = table.try_commit(snapshot, &plan.append(), ledger.name(), tail.pointer).await?;
+    tail.clean_up(table, outcome).await;
+    Ok(outcome)
+}
+
+/// Tries the next version, in which nothing happens but that the ledger's pointer moves.
+async fn move_pointer(
+    environment: &Environment,
+    table: &dyn Table,
+    snapshot: &Snapshot,
+    ledger: &Ledger,
+    tail: NextTail,
+) -> Result<CommitOutcome> {
+    let nothing = Append { id: environment.entropy.uuid(), files: vec![], sources: vec![] };
+    let outcome = table.try_commit(snapshot, &nothing, ledger.name(), tail.pointer).await?;
+    tail.clean_up(table, outcome).await;
     Ok(outcome)
 }
 
@@ -395,18 +449,71 @@ pub async fn replace_ledger(
     ledger: &Ledger,
     entries: &[Entry],
 ) -> Result<u64> {
-    let pointer = ledger.write_fresh_tail(table, &environment.entropy, entries).await?;
-    let nothing = Append { id: environment.entropy.uuid(), files: vec![], sources: vec![] };
-    match table.try_commit(snapshot, &nothing, ledger.name(), pointer).await? {
+    let tail = ledger.write_fresh_tail(environment, table, entries).await?;
+    match move_pointer(environment, table, snapshot, ledger, tail).await? {
         CommitOutcome::Committed(version) => Ok(version),
         CommitOutcome::Conflict => {
-            ledger::delete_lost_tail(table, ledger, pointer).await;
             Err(Error::new(ErrorKind::Contention, "another writer was first")
                 .with_object(table.uri())
                 .with_advice("run again; nothing was changed"))
         }
         CommitOutcome::Unknown => Err(unknown(table, snapshot.version + 1)),
     }
+}
+
+/// Merges runs of the ledger until no more are to be merged, or until no commit would come to its
+/// end in time. A merged run is put on top of whatever has become of the ledger, as long as that
+/// still names what it was made of.
+///
+/// # Errors
+/// [`ErrorKind::Contention`] when `attempts_max` races were lost, [`ErrorKind::CommitUnknown`], those
+/// of [`Ledger::merge`] and of the storage. The ledger says what it said before.
+pub async fn merge_ledger(
+    environment: &Environment,
+    table: &dyn Table,
+    ledger: &str,
+    attempts_max: u32,
+) -> Result<u64> {
+    let mut merges = 0;
+    while merges < MERGES_MAX && !environment.is_over() {
+        let Some(pin) = Pin::newest(table, ledger).await? else { break };
+        let Some(inputs) = pin.ledger.runs_to_merge(environment) else { break };
+        let merged = pin.ledger.merge(environment, table, inputs).await?;
+        match put_merged(environment, table, pin, &merged, attempts_max).await {
+            Ok(true) => merges += 1,
+            // Another has merged them, or started the ledger anew.
+            Ok(false) => merged.delete(table).await,
+            Err(error) => {
+                if !error.kind().might_have_happened() {
+                    merged.delete(table).await;
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(merges)
+}
+
+/// Whether the merged run is in the ledger now.
+async fn put_merged(
+    environment: &Environment,
+    table: &dyn Table,
+    mut pin: Pin,
+    merged: &Merged,
+    attempts_max: u32,
+) -> Result<bool> {
+    for attempt in 1..=attempts_max {
+        let Base::Present(snapshot) = &pin.base else { return Ok(false) };
+        let tail = pin.ledger.write_merged_tail(environment, table, merged).await?;
+        let Some(tail) = tail else { return Ok(false) };
+        match move_pointer(environment, table, snapshot, &pin.ledger, tail).await? {
+            CommitOutcome::Committed(_) => return Ok(true),
+            CommitOutcome::Conflict => back_off(environment, attempt).await,
+            CommitOutcome::Unknown => return Err(unknown(table, snapshot.version + 1)),
+        }
+        pin = pin_again(table, &pin).await?;
+    }
+    Err(lost_every_race(table, attempts_max))
 }
 
 async fn pin_again(table: &dyn Table, pin: &Pin) -> Result<Pin> {
@@ -417,12 +524,6 @@ async fn pin_again(table: &dyn Table, pin: &Pin) -> Result<Pin> {
         None => Err(Error::new(ErrorKind::TableInvalid, "the table has vanished")
             .with_object(table.uri())
             .with_advice("nothing of this was committed; run again to make a new table")),
-    }
-}
-
-async fn forget_lost_tail(table: &dyn Table, pin: &Pin, pointer: Pointer, outcome: CommitOutcome) {
-    if outcome == CommitOutcome::Conflict {
-        ledger::delete_lost_tail(table, &pin.ledger, pointer).await;
     }
 }
 

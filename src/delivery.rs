@@ -3,13 +3,18 @@
 
 use std::time::Duration;
 
+use futures::stream::{TryChunksError, TryStreamExt};
+
 use crate::config::{Feed, Settings};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{self, AnnouncedObject, Answer, Dispositions, Message, Request, Route, Routed};
 use crate::ingest;
-use crate::receipt::{Disposition, Observer, Receipt, Status};
+use crate::receipt::{Disposition, Observer, Receipt, Tally};
 use crate::source::{self, Announcement, Pattern};
+
+/// Objects of a sweep that are held at once.
+const SWEEP_OBJECTS_MAX: usize = 4096;
 
 /// What became of a request.
 #[derive(Debug)]
@@ -29,8 +34,8 @@ pub struct Delivery {
 pub struct Taken {
     /// The feed's name.
     pub feed: String,
-    /// What happened to each object.
-    pub receipts: Vec<Receipt>,
+    /// What happened to its objects.
+    pub tally: Tally,
     /// How long it took.
     pub duration: Duration,
 }
@@ -94,7 +99,8 @@ pub async fn sweep(
         }
         match sweep_feed(environment, feed, observer).await {
             Ok(of_feed) => {
-                failed += of_feed.receipts.iter().filter(|receipt| has_failed(receipt)).count();
+                // What was late is left to the next sweep.
+                failed += (of_feed.tally.failed - of_feed.tally.late) as usize;
                 taken.push(of_feed);
             }
             Err(error) if feeds.len() == 1 => return Err(error),
@@ -108,23 +114,28 @@ pub async fn sweep(
     Ok(Delivery { feeds: taken, answer, ignored: 0, no_feed: 0 })
 }
 
-/// Whether the object needs more than another sweep.
-fn has_failed(receipt: &Receipt) -> bool {
-    let was_late =
-        receipt.error.as_ref().is_some_and(|error| error.kind == ErrorKind::DeadlineExceeded);
-    receipt.status == Status::Failed && !was_late
-}
-
+/// Lists a feed's sources and takes what is missing, some objects at a time, however many there are.
 async fn sweep_feed(
     environment: &Environment,
     feed: &Feed,
     observer: &dyn Observer,
 ) -> Result<Taken> {
-    let found = source::discover(&environment.stores, &feed.source).await?;
-    if found.is_empty() {
+    let began = environment.clock.monotonic();
+    let mut tally = Tally::default();
+    let found = source::discover(&environment.stores, &feed.source);
+    let mut found = found.try_chunks(SWEEP_OBJECTS_MAX);
+    while let Some(some) = found.try_next().await.map_err(|TryChunksError(_, cause)| cause)? {
+        if !ingest::has_time(environment) {
+            tracing::info!(feed = feed.name, "the rest is left to the next sweep");
+            break;
+        }
+        tally.extend(&ingest::ingest(environment, feed, some, observer).await?);
+    }
+    if tally == Tally::default() {
         tracing::warn!(sources = ?feed.source, "no CSV objects are there");
     }
-    take(environment, feed, found, observer).await
+    let duration = environment.clock.monotonic().saturating_sub(began);
+    Ok(Taken { feed: feed.name.clone(), tally, duration })
 }
 
 /// Takes the objects that `messages` announce into the tables of the feeds that want them.
@@ -147,12 +158,16 @@ async fn deliver(
     }
     let mut feeds = Vec::new();
     for route in in_turn(environment, &routes) {
+        let began = environment.clock.monotonic();
         match take_announced(environment, route, observer).await {
-            Ok(taken) => {
-                for receipt in &taken.receipts {
+            Ok(receipts) => {
+                for receipt in &receipts {
                     dispositions.note(&receipt.source, receipt.disposition());
                 }
-                feeds.push(taken);
+                let mut tally = Tally::default();
+                tally.extend(&receipts);
+                let duration = environment.clock.monotonic().saturating_sub(began);
+                feeds.push(Taken { feed: route.feed.name.clone(), tally, duration });
             }
             Err(error) => {
                 tracing::error!(feed = route.feed.name, "{error}");
@@ -174,25 +189,13 @@ async fn take_announced(
     environment: &Environment,
     route: &Route<'_>,
     observer: &dyn Observer,
-) -> Result<Taken> {
+) -> Result<Vec<Receipt>> {
     let announced = |&Routed { object, relative, deliveries }: &Routed<'_>| {
         let AnnouncedObject { uri, size, .. } = object;
         Announcement::by_event(&environment.stores, uri, relative, *size, deliveries)
     };
     let announcements = route.objects.iter().map(announced).collect::<Result<Vec<_>>>()?;
-    take(environment, route.feed, announcements, observer).await
-}
-
-async fn take(
-    environment: &Environment,
-    feed: &Feed,
-    announcements: Vec<Announcement>,
-    observer: &dyn Observer,
-) -> Result<Taken> {
-    let began = environment.clock.monotonic();
-    let receipts = ingest::ingest(environment, feed, announcements, observer).await?;
-    let duration = environment.clock.monotonic().saturating_sub(began);
-    Ok(Taken { feed: feed.name.clone(), receipts, duration })
+    ingest::ingest(environment, route.feed, announcements, observer).await
 }
 
 /// Whose turn it is first, where time may run out: any, so that one feed that always takes all of

@@ -11,6 +11,7 @@ use crate::config::{
     AwsAccess, AwsVariables, CONFIGURATION_BYTES_MAX, Origin, Settings, TEXT_VARIABLE, memory_limit,
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::ledger;
 use crate::memory::MemoryBudget;
 use crate::store::{Stores, misdirected};
 
@@ -35,6 +36,8 @@ pub struct Environment {
     pub time_box: Option<TimeBox>,
     /// Memory.
     pub budget: MemoryBudget,
+    /// When a ledger's files are put together.
+    pub ledger: ledger::Limits,
 }
 
 impl Environment {
@@ -60,6 +63,7 @@ impl Environment {
             process,
             time_box: None,
             budget: MemoryBudget::for_process(memory_bytes)?,
+            ledger: ledger::Limits::default(),
         })
     }
 

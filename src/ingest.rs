@@ -117,6 +117,8 @@ struct Run<'a> {
     has_committed: bool,
     /// A version of this run's at which the table is to be summed up.
     checkpoint_due: Option<u64>,
+    /// Whether the ledger's runs are to be merged.
+    merge_due: bool,
     /// Says what there is time for.
     time: Timekeeper<'a>,
     /// Claims the table's lease, where the feed wants one.
@@ -140,6 +142,7 @@ impl<'a> Run<'a> {
             receipts: Vec::new(),
             has_committed: false,
             checkpoint_due: None,
+            merge_due: false,
             time,
             claimant,
         }
@@ -216,8 +219,9 @@ impl<'a> Run<'a> {
     /// Takes every candidate as far as it goes on one pin; returns those to be planned again.
     async fn round(&mut self, candidates: Vec<Candidate>) -> Result<Vec<Candidate>> {
         self.has_committed = false;
-        let pin = select::pin(self.feed, self.table).await?;
-        let Selection { pin, tasks, aliases, mut again } = self.select(pin, candidates).await?;
+        let (pin, taken) = select::pin(self.feed, self.table, &candidates).await?;
+        let selection = self.select(pin, &taken, candidates).await?;
+        let Selection { pin, tasks, aliases, mut again } = selection;
         let Some(pin) = pin else { return Ok(again) };
         let limits = Limits::new(self.environment, self.feed, self.table, pin.layout())?;
 
@@ -419,11 +423,33 @@ impl<'a> Run<'a> {
         if planned_on.snapshot().is_some_and(is_due) {
             self.checkpoint_due = Some(version);
         }
+        self.merge_due |= planned_on.ledger().is_merge_due(self.environment);
     }
 
-    /// Sums the table up, where that is due. What was committed is committed, whatever comes of it.
+    /// Sums the ledger and the table up, where that is due. What was committed is committed, whatever
+    /// comes of it.
     async fn sum_up(&self) {
-        let Some(version) = self.checkpoint_due else { return };
+        if self.merge_due {
+            self.merge_ledger().await;
+        }
+        if let Some(version) = self.checkpoint_due {
+            self.checkpoint(version).await;
+        }
+    }
+
+    async fn merge_ledger(&self) {
+        let Feed { ledger, commit_attempts_max, .. } = self.feed;
+        let merge =
+            commit::merge_ledger(self.environment, self.table, ledger, *commit_attempts_max);
+        let uri = self.table.uri();
+        match time::until_the_end(self.environment, Box::pin(merge)).await {
+            Some(Ok(merges)) => tracing::info!(uri, merges, "merged runs of the ledger"),
+            Some(Err(error)) => tracing::warn!(uri, "the ledger's runs were not merged: {error}"),
+            None => tracing::warn!(uri, "no time to merge the ledger's runs"),
+        }
+    }
+
+    async fn checkpoint(&self, version: u64) {
         let uri = self.table.uri();
         match self.table.checkpoint(self.environment, version).await {
             Ok(Checkpoint::Written { bytes, .. }) => {

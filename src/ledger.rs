@@ -1,167 +1,117 @@
 //! Which source objects the table has taken.
 //!
 //! Immutable files, and one pointer that moves in the commit that adds the rows. Each attempt to
-//! commit writes a new *tail*, create-only: a header line, then every entry so far and its own, as
+//! commit writes a new *tail*, create-only: a header line, then the newest entries and its own, as
 //! lines of JSON that anyone can read. The pointer in the table's metadata names the current tail.
 //! A tail that no commit names is nothing.
+//!
+//! A tail of more than [`Limits::tail_entries_max`] entries is folded into a *run*: a Parquet file of
+//! entries in the order of names, which the following tails name. Runs of about the same size are
+//! merged ([`Ledger::merge`]), so that there are few of them, and an entry is written again only as
+//! often as the ledger has grown eightfold. A look-up ([`Ledger::find`]) reads the tail, and of the
+//! runs only what may hold one of its names: what it costs hardly depends on how much was ever taken.
 //!
 //! Entries only grow. What is missing is judged on the current pointer, and refused, never
 //! assumed empty: an empty ledger would take everything again.
 
-use std::collections::HashMap;
-use std::fmt::Write as _;
-
-use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
+use futures::FutureExt;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutMode, PutPayload};
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::clock::Entropy;
+use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::memory::display_bytes;
-use crate::source::SourceObject;
-use crate::store::storage_error;
-use crate::table::{Pointer, Table};
+use crate::table::{CommitOutcome, Pointer, Table};
 
-/// The first field of every tail's header.
-const FORMAT: &str = "lakefeed-ledger/1";
-/// A pointer is a sequence number and this many random bits.
-const POINTER_RANDOM_BITS: u32 = 24;
-/// The largest tail that is loaded: some 150,000 objects.
-const TAIL_BYTES_MAX: u64 = 48 << 20;
-/// Tries at a name that nobody has taken.
-const TAIL_NAME_ATTEMPTS_MAX: u32 = 3;
-/// The identity of an entry rebuilt from the table's rows: any version of its object.
-pub const ANY_IDENTITY: &str = "*";
+mod entry;
+mod merge;
+mod run;
+mod tail;
+mod trouble;
 
-/// The hash of a source's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key(u128);
+#[cfg(test)]
+mod tests;
 
-impl std::fmt::Display for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:032x}", self.0)
+pub use entry::{ANY_IDENTITY, Entry, EntryState, Found, Standing};
+pub use merge::Merged;
+pub use run::Run;
+pub use trouble::{any, missing};
+
+use run::RunWriter;
+use tail::Header;
+
+/// Runs that are looked into at once.
+const RUNS_IN_FLIGHT_MAX: usize = 4;
+
+/// When a ledger's files are put together, and when they are taken away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Entries of a tail; with more, it is folded.
+    pub tail_entries_max: usize,
+    /// Runs of about the same size; so many are merged.
+    pub runs_alike_max: usize,
+    /// Of so many moves of the pointer, whoever makes one looks whether runs are to be merged: all
+    /// at once would do the same work.
+    pub merge_interval: u64,
+    /// Files that are not named any more and are kept for those who are still reading them. With
+    /// more, the older half of them is deleted.
+    pub retired_files_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { tail_entries_max: 256, runs_alike_max: 8, merge_interval: 8, retired_files_max: 64 }
     }
 }
 
-impl Key {
-    /// The key of a source's canonical name.
-    pub fn of(name: &str) -> Self {
-        Self(xxh3_128(name.as_bytes()))
-    }
-}
-
-/// One source object that the table has taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// The source's name, as the feed's `source_key` makes it, and as `_source_file` holds it.
-    pub name: String,
-    /// Which version of the object.
-    pub identity: String,
-    /// Its size as stored.
-    pub size_bytes: u64,
-    /// The xxh3 of its bytes as stored, in hexadecimal.
-    pub content: String,
-    /// The append that took it.
-    pub append: Uuid,
-    /// The version of the table that took it.
-    pub version: u64,
-    /// How many of its rows the table took.
-    pub rows: u64,
-    /// How many it did not.
-    pub rows_rejected: u64,
-    /// When.
-    pub at: DateTime<Utc>,
-    /// Whether its rows are in the table because of this entry.
-    pub state: EntryState,
-}
-
-impl Entry {
-    /// What is known of an object before it is read: not how many rows it has, nor its content, nor
-    /// who takes it when.
-    pub fn draft(name: &str, object: &SourceObject, state: EntryState) -> Self {
-        Self {
-            name: name.to_owned(),
-            identity: object.identity.clone(),
-            size_bytes: object.size_bytes,
-            content: String::new(),
-            append: Uuid::nil(),
-            version: 0,
-            rows: 0,
-            rows_rejected: 0,
-            at: DateTime::UNIX_EPOCH,
-            state,
-        }
-    }
-
-    /// A content hash as entries write it.
-    pub fn render_content(hash: u64) -> String {
-        format!("{hash:016x}")
-    }
-}
-
-/// What an entry means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EntryState {
-    /// Its rows came with this entry.
-    In,
-    /// The same content under another identity (a touched file): its rows came with an older entry.
-    Alias,
-}
-
-/// A tail's first line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Header {
-    format: String,
+/// Where a ledger's files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
     table_id: String,
-    ledger: String,
-    sequence: u64,
-    fence: u64,
-    predecessor: Option<Pointer>,
+    name: String,
+}
+
+impl Place {
+    fn folder(&self, table: &dyn Table) -> Path {
+        table.ledger_root().join(self.table_id.as_str()).join(self.name.as_str())
+    }
+
+    fn file(&self, table: &dyn Table, file: &str) -> Path {
+        file.split('/').fold(self.folder(table), |folder, name| folder.join(name))
+    }
 }
 
 /// The ledger at one pinned version of the table.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    name: String,
-    table_id: String,
+    place: Place,
     /// Nothing: the table has not been adopted yet.
     pointer: Option<Pointer>,
-    /// No tail of this ledger has a higher one, as far as is known.
-    sequence: u64,
-    fence: u64,
+    /// Of the current tail. No tail of this ledger has a higher sequence, as far as is known.
+    header: Header,
+    /// The current tail's.
     entries: Vec<Entry>,
-    by_key: HashMap<Key, Vec<usize>>,
 }
 
-/// How an object stands with the ledger.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Standing<'a> {
-    /// Nothing of this name was taken.
-    New,
-    /// This very version was.
-    Taken(&'a Entry),
-    /// Another version was; this is the latest one.
-    Other(&'a Entry),
+/// A tail that was written and is not committed yet.
+#[derive(Debug)]
+#[must_use = "what it came to decides which files are deleted"]
+pub struct NextTail {
+    /// What the table is to point to.
+    pub pointer: Pointer,
+    /// The files that nobody else names.
+    written: Vec<Path>,
+    /// The files that nobody names any more, once this tail is committed.
+    retired: Vec<Path>,
 }
 
 impl Ledger {
     /// The ledger of a table that has none yet.
     pub fn unadopted(name: &str, table_id: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            table_id: table_id.to_owned(),
-            pointer: None,
-            sequence: 0,
-            fence: 0,
-            entries: Vec::new(),
-            by_key: HashMap::new(),
-        }
+        let place = Place { table_id: table_id.to_owned(), name: name.to_owned() };
+        let header = Header::empty(&place, 0, 0, None);
+        Self { place, pointer: None, header, entries: Vec::new() }
     }
 
     /// Loads the tail that `pointer` names. Without a pointer, the table is not adopted yet.
@@ -169,6 +119,7 @@ impl Ledger {
     /// # Errors
     /// [`ErrorKind::LedgerMissing`] when the tail is gone, or when there is no pointer and yet a
     /// trace of one; [`ErrorKind::LedgerForeign`] when it is another table's;
+    /// [`ErrorKind::TableUnsupported`] when another Lakefeed wrote it; [`ErrorKind::TableTooLarge`];
     /// [`ErrorKind::StorageUnavailable`].
     pub async fn load(
         table: &dyn Table,
@@ -176,42 +127,13 @@ impl Ledger {
         name: &str,
         pointer: Option<Pointer>,
     ) -> Result<Self> {
+        let none = Self::unadopted(name, table_id);
         let Some(pointer) = pointer else {
-            refuse_lost_pointer(table, table_id, name).await?;
-            return Ok(Self::unadopted(name, table_id));
+            trouble::refuse_lost_pointer(table, &none.place).await?;
+            return Ok(none);
         };
-        let path = tail_path(table, table_id, name, pointer);
-        let body = match table.store().get(&path).await {
-            Ok(found) if found.meta.size > TAIL_BYTES_MAX => {
-                return Err(too_large(path.as_ref(), found.meta.size));
-            }
-            Ok(found) => {
-                found.bytes().await.map_err(|cause| storage_error(path.as_ref(), cause))?
-            }
-            Err(object_store::Error::NotFound { .. }) => {
-                return Err(missing_tail(table, table_id, name, pointer).await);
-            }
-            Err(cause) => return Err(storage_error(path.as_ref(), cause)),
-        };
-        let (header, entries) = parse(&body).map_err(|cause| {
-            Error::new(ErrorKind::LedgerMissing, "this file of the ledger is damaged")
-                .with_object(path.as_ref())
-                .with_cause(cause)
-                .with_advice("restore it, or run `lakefeed ledger rebuild`")
-        })?;
-        if header.table_id != table_id {
-            return Err(foreign(table, &header.table_id, table_id));
-        }
-        let mut ledger = Self {
-            pointer: Some(pointer),
-            sequence: header.sequence,
-            fence: header.fence,
-            ..Self::unadopted(name, table_id)
-        };
-        for entry in entries {
-            ledger.push(entry);
-        }
-        Ok(ledger)
+        let (header, entries) = tail::load(table, &none.place, pointer).await?;
+        Ok(Self { pointer: Some(pointer), header, entries, ..none })
     }
 
     /// A ledger that is to be replaced, whatever has become of its files: only how far its sequence
@@ -225,37 +147,87 @@ impl Ledger {
         name: &str,
         pointer: Option<Pointer>,
     ) -> Result<Self> {
-        let listed = highest_sequence(table, table_id, name).await?;
-        let pointed = pointer.map(sequence_of);
+        let none = Self::unadopted(name, table_id);
+        let listed = trouble::highest_sequence(table, &none.place).await?;
+        let pointed = pointer.map(tail::sequence_of);
         let sequence = listed.max(pointed).unwrap_or(0);
-        Ok(Self { pointer, sequence, ..Self::unadopted(name, table_id) })
+        let header = Header::empty(&none.place, sequence, 0, None);
+        Ok(Self { pointer, header, ..none })
     }
 
-    /// How the version `identity` of the object `key` stands.
-    pub fn standing(&self, key: Key, identity: &str) -> Standing<'_> {
-        let of_key = || self.entries_of(key);
-        let taken = |entry: &&Entry| entry.identity == identity || entry.identity == ANY_IDENTITY;
-        match (of_key().rev().find(taken), of_key().next_back()) {
-            (Some(entry), _) => Standing::Taken(entry),
-            (None, Some(latest)) => Standing::Other(latest),
-            (None, None) => Standing::New,
-        }
+    /// The entries of `names`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LedgerMissing`] when a run is gone: the pointer may have moved on since this
+    /// ledger was loaded. [`ErrorKind::StorageUnavailable`].
+    pub async fn find<'n>(
+        &self,
+        table: &dyn Table,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Found> {
+        self.look_up(table, names, 0).await
     }
 
-    /// The entries of one source, oldest first.
-    pub fn entries_of(&self, key: Key) -> impl DoubleEndedIterator<Item = &Entry> {
-        self.by_key.get(&key).into_iter().flatten().map(|&i| &self.entries[i])
+    /// Those of the entries of `names` that were entered after `sequence`.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::find`].
+    pub async fn find_after<'n>(
+        &self,
+        table: &dyn Table,
+        names: impl IntoIterator<Item = &'n str>,
+        sequence: u64,
+    ) -> Result<Found> {
+        self.look_up(table, names, sequence + 1).await
     }
 
-    /// The version at which the append `id` was committed, if it was.
-    pub fn version_of_append(&self, id: Uuid) -> Option<u64> {
-        // Ours is near the end.
-        self.entries.iter().rev().find(|entry| entry.append == id).map(|entry| entry.version)
+    async fn look_up<'n>(
+        &self,
+        table: &dyn Table,
+        names: impl IntoIterator<Item = &'n str>,
+        oldest: u64,
+    ) -> Result<Found> {
+        let mut names: Vec<&str> = names.into_iter().collect();
+        names.sort_unstable();
+        names.dedup();
+        let runs = self.runs().iter().filter(|run| run.newest >= oldest && run.may_hold(&names));
+        let of_runs: Vec<Vec<Entry>> = stream::iter(runs)
+            // In a box: reading Parquet is a future of many layers.
+            .map(|run| run.find(table.store(), self.place.file(table, &run.file), &names).boxed())
+            .buffer_unordered(RUNS_IN_FLIGHT_MAX)
+            .try_collect()
+            .await?;
+        let is_named = |entry: &&Entry| names.binary_search(&entry.name.as_str()).is_ok();
+        let of_tail = self.entries.iter().filter(is_named).cloned();
+        Ok(of_runs
+            .into_iter()
+            .flatten()
+            .chain(of_tail)
+            .filter(|entry| entry.sequence >= oldest)
+            .collect())
     }
 
-    /// Every entry, oldest first.
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    /// Every entry, some at a time: those of each run by their names, then those of the tail as they
+    /// were entered.
+    pub fn entries<'a>(&'a self, table: &'a dyn Table) -> BoxStream<'a, Result<Vec<Entry>>> {
+        let of_run = async |run: &'a Run| {
+            let rows = run.rows(table.store(), &self.place.file(table, &run.file)).await?;
+            Ok(stream::try_unfold(rows, async |mut rows| {
+                Ok(rows.next_entries().await?.map(|entries| (entries, rows)))
+            }))
+        };
+        let of_runs = stream::iter(self.runs()).then(of_run).try_flatten();
+        of_runs.chain(stream::iter([Ok(self.entries.clone())])).boxed()
+    }
+
+    /// How many entries there are.
+    pub fn count(&self) -> u64 {
+        self.runs().iter().map(|run| run.entries).sum::<u64>() + self.entries.len() as u64
+    }
+
+    /// The runs, oldest first.
+    pub fn runs(&self) -> &[Run] {
+        &self.header.runs
     }
 
     /// The current tail's id; nothing where the table is not adopted.
@@ -263,49 +235,56 @@ impl Ledger {
         self.pointer
     }
 
+    /// How often the pointer was moved.
+    pub fn sequence(&self) -> u64 {
+        self.header.sequence
+    }
+
     /// The fence: an append that began under another one must begin again.
     pub fn fence(&self) -> u64 {
-        self.fence
+        self.header.fence
     }
 
     /// The ledger's name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.place.name
     }
 
     /// The table that the ledger belongs to.
     pub fn table_id(&self) -> &str {
-        &self.table_id
+        &self.place.table_id
     }
 
     /// Writes the tail of an adoption: sequence 0, empty.
     ///
     /// # Errors
     /// [`ErrorKind::StorageUnavailable`].
-    pub async fn write_first_tail(&self, table: &dyn Table, pointer: Pointer) -> Result<()> {
-        let header = self.header(0, self.fence);
-        match put_tail(table, &self.table_id, &self.name, pointer, &header, &[]).await? {
-            TailPut::Written => Ok(()),
-            TailPut::NameTaken => Err(Error::new(
+    pub async fn write_first_tail(&self, table: &dyn Table, pointer: Pointer) -> Result<NextTail> {
+        let header = Header::empty(&self.place, 0, self.fence(), self.pointer);
+        if !tail::put(table, &self.place, pointer, &header, &[]).await? {
+            return Err(Error::new(
                 ErrorKind::StorageUnavailable,
                 "another writer drew the same random name for its ledger",
             )
-            .with_advice("run again")),
+            .with_advice("run again"));
         }
+        let written = vec![self.place.file(table, &tail::file_of(pointer))];
+        Ok(NextTail { pointer, written, retired: Vec::new() })
     }
 
-    /// Writes the tail that follows this one: every entry so far, and `added`.
+    /// Writes the tail that follows this one: every entry so far, and `added`. What is too much for
+    /// a tail goes to a run.
     ///
     /// # Errors
     /// [`ErrorKind::StorageUnavailable`].
     pub async fn write_next_tail(
         &self,
+        environment: &Environment,
         table: &dyn Table,
-        entropy: &Entropy,
-        added: &[Entry],
-    ) -> Result<Pointer> {
-        let entries: Vec<&Entry> = self.entries.iter().chain(added).collect();
-        self.write_tail(table, entropy, self.fence, &entries).await
+        added: Vec<Entry>,
+    ) -> Result<NextTail> {
+        let entries = self.entries.iter().cloned().chain(added).collect();
+        self.write_tail(environment, table, self.next_header(), entries).await
     }
 
     /// Writes a tail that forgets this one and starts again with `entries`, behind a new fence.
@@ -314,213 +293,101 @@ impl Ledger {
     /// [`ErrorKind::StorageUnavailable`].
     pub async fn write_fresh_tail(
         &self,
+        environment: &Environment,
         table: &dyn Table,
-        entropy: &Entropy,
         entries: &[Entry],
-    ) -> Result<Pointer> {
-        let entries: Vec<&Entry> = entries.iter().collect();
+    ) -> Result<NextTail> {
         // A fence is the sequence of the tail that set it: higher than every one before, known or
         // lost.
-        self.write_tail(table, entropy, self.sequence + 1, &entries).await
+        let sequence = self.sequence() + 1;
+        let header = Header::empty(&self.place, sequence, sequence, self.pointer);
+        let entry = |entry: &Entry| Entry { sequence, ..entry.clone() };
+        self.write_tail(environment, table, header, entries.iter().map(entry).collect()).await
+    }
+
+    /// Of the tail after this one, if it names the same runs.
+    fn next_header(&self) -> Header {
+        let mut retired = self.header.retired.clone();
+        retired.extend(self.pointer.map(tail::file_of));
+        let sequence = self.sequence() + 1;
+        Header { sequence, predecessor: self.pointer, retired, ..self.header.clone() }
     }
 
     async fn write_tail(
         &self,
+        environment: &Environment,
         table: &dyn Table,
-        entropy: &Entropy,
-        fence: u64,
-        entries: &[&Entry],
-    ) -> Result<Pointer> {
-        let sequence = self.sequence + 1;
-        let header = self.header(sequence, fence);
-        for _ in 0..TAIL_NAME_ATTEMPTS_MAX {
-            let pointer = pointer_of(sequence, entropy);
-            let put = put_tail(table, &self.table_id, &self.name, pointer, &header, entries);
-            if let TailPut::Written = put.await? {
-                return Ok(pointer);
+        mut header: Header,
+        mut entries: Vec<Entry>,
+    ) -> Result<NextTail> {
+        let limits = &environment.ledger;
+        let retired = match header.retired.len() > limits.retired_files_max {
+            true => header.retired.drain(..header.retired.len() / 2).collect(),
+            false => Vec::new(),
+        };
+        let mut written = Vec::new();
+        if entries.len() > limits.tail_entries_max {
+            let run = self.fold(environment, table, std::mem::take(&mut entries)).boxed().await?;
+            written.push(self.place.file(table, &run.file));
+            header.runs.push(run);
+        }
+        let entropy = &environment.entropy;
+        let pointer = tail::create(table, &self.place, entropy, &header, &entries).await?;
+        written.push(self.place.file(table, &tail::file_of(pointer)));
+        let path = |file: String| self.place.file(table, &file);
+        Ok(NextTail { pointer, written, retired: retired.into_iter().map(path).collect() })
+    }
+
+    /// Writes `entries` as a run.
+    async fn fold(
+        &self,
+        environment: &Environment,
+        table: &dyn Table,
+        mut entries: Vec<Entry>,
+    ) -> Result<Run> {
+        entries.sort_by(|a, b| (&a.name, a.sequence).cmp(&(&b.name, b.sequence)));
+        let mut run = self.begin_run(environment, table)?;
+        match run.write_entries(&entries).await {
+            Ok(()) => run.finish().await,
+            Err(error) => {
+                run.abort().await;
+                Err(error)
             }
         }
-        Err(Error::new(ErrorKind::StorageUnavailable, "no free name for the ledger's next file")
-            .with_object(table.uri())
-            .with_advice("run again"))
     }
 
-    fn header(&self, sequence: u64, fence: u64) -> Header {
-        Header {
-            format: FORMAT.to_owned(),
-            table_id: self.table_id.clone(),
-            ledger: self.name.clone(),
-            sequence,
-            fence,
-            predecessor: self.pointer,
+    /// Nobody else draws the name of its file, so nothing is overwritten.
+    fn begin_run(&self, environment: &Environment, table: &dyn Table) -> Result<RunWriter> {
+        let file = format!("runs/{}.ledger", environment.entropy.uuid());
+        let path = self.place.file(table, &file);
+        RunWriter::new(table.store(), path, file, table.part_bytes())
+    }
+}
+
+impl NextTail {
+    /// Deletes what is not needed any more, now that the attempt to commit this tail has come to
+    /// `outcome`: of one that was lost, its own files; of one that was won, those of older tails that
+    /// nobody can be reading. Nothing where that is not known. Best effort: a file that no commit
+    /// names harms nobody.
+    pub async fn clean_up(self, table: &dyn Table, outcome: CommitOutcome) {
+        let unwanted = match outcome {
+            CommitOutcome::Committed(_) => self.retired,
+            CommitOutcome::Conflict => self.written,
+            CommitOutcome::Unknown => return,
+        };
+        delete_all(table, unwanted).await;
+    }
+}
+
+async fn delete_all(table: &dyn Table, files: Vec<Path>) {
+    for path in files {
+        if let Err(cause) = table.store().delete(&path).await {
+            tracing::debug!(%path, %cause, "a file of the ledger stays behind");
         }
-    }
-
-    fn push(&mut self, entry: Entry) {
-        let key = Key::of(&entry.name);
-        self.by_key.entry(key).or_default().push(self.entries.len());
-        self.entries.push(entry);
     }
 }
 
 /// The pointer to a ledger's first tail.
 pub fn first_pointer(entropy: &Entropy) -> Pointer {
-    pointer_of(0, entropy)
-}
-
-/// Deletes a tail that is known never to have been committed. Best effort: a tail that no commit
-/// names harms nobody.
-pub async fn delete_lost_tail(table: &dyn Table, ledger: &Ledger, pointer: Pointer) {
-    let path = tail_path(table, &ledger.table_id, &ledger.name, pointer);
-    if let Err(cause) = table.store().delete(&path).await {
-        tracing::debug!(%path, %cause, "a lost tail stays behind");
-    }
-}
-
-fn pointer_of(sequence: u64, entropy: &Entropy) -> Pointer {
-    let pointer = sequence << POINTER_RANDOM_BITS | entropy.bits(POINTER_RANDOM_BITS);
-    // 39 bits of sequence: a thousand commits a second for seventeen years.
-    Pointer::try_from(pointer).unwrap_or(Pointer::MAX)
-}
-
-fn sequence_of(pointer: Pointer) -> u64 {
-    pointer.unsigned_abs() >> POINTER_RANDOM_BITS
-}
-
-fn folder(table: &dyn Table, table_id: &str, name: &str) -> Path {
-    table.ledger_root().join(table_id).join(name)
-}
-
-fn tail_path(table: &dyn Table, table_id: &str, name: &str, pointer: Pointer) -> Path {
-    folder(table, table_id, name).join(format!("{pointer:019}.ledger"))
-}
-
-enum TailPut {
-    Written,
-    NameTaken,
-}
-
-async fn put_tail(
-    table: &dyn Table,
-    table_id: &str,
-    name: &str,
-    pointer: Pointer,
-    header: &Header,
-    entries: &[&Entry],
-) -> Result<TailPut> {
-    let path = tail_path(table, table_id, name, pointer);
-    let body = PutPayload::from(render(header, entries));
-    match table.store().put_opts(&path, body, PutMode::Create.into()).await {
-        Ok(_) => Ok(TailPut::Written),
-        Err(object_store::Error::AlreadyExists { .. }) => Ok(TailPut::NameTaken),
-        Err(cause) => Err(storage_error(path.as_ref(), cause)),
-    }
-}
-
-fn render(header: &Header, entries: &[&Entry]) -> String {
-    let mut text = String::new();
-    let mut line = |json: serde_json::Result<String>| {
-        // Plain data: it has no map with keys that are not text, the one thing that fails.
-        let _ = writeln!(text, "{}", json.unwrap_or_default());
-    };
-    line(serde_json::to_string(header));
-    for entry in entries {
-        line(serde_json::to_string(entry));
-    }
-    text
-}
-
-fn parse(body: &Bytes) -> serde_json::Result<(Header, Vec<Entry>)> {
-    let mut lines = body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-    let header: Header = serde_json::from_slice(lines.next().unwrap_or_default())?;
-    let entries = lines.map(serde_json::from_slice).collect::<serde_json::Result<_>>()?;
-    Ok((header, entries))
-}
-
-/// A table without a pointer may be adopted only if it never had one.
-async fn refuse_lost_pointer(table: &dyn Table, table_id: &str, name: &str) -> Result<()> {
-    match highest_sequence(table, table_id, name).await? {
-        None | Some(0) => Ok(()),
-        Some(_) => Err(missing(
-            table,
-            "the table has forgotten its pointer to the ledger, whose files are there",
-        )),
-    }
-}
-
-/// The highest sequence among a ledger's files.
-async fn highest_sequence(table: &dyn Table, table_id: &str, name: &str) -> Result<Option<u64>> {
-    let folder = folder(table, table_id, name);
-    let mut listing = table.store().list(Some(&folder));
-    let mut highest = None;
-    loop {
-        match listing.try_next().await {
-            Ok(None) | Err(object_store::Error::NotFound { .. }) => return Ok(highest),
-            Ok(Some(file)) => {
-                let stem = file.location.filename().and_then(|name| name.split('.').next());
-                let pointer = stem.and_then(|stem| stem.parse::<Pointer>().ok());
-                highest = highest.max(pointer.map(sequence_of));
-            }
-            Err(cause) => return Err(storage_error(folder.as_ref(), cause)),
-        }
-    }
-}
-
-/// Whether any ledger was ever begun for this table.
-///
-/// # Errors
-/// [`ErrorKind::StorageUnavailable`].
-pub async fn any(table: &dyn Table, table_id: &str) -> Result<bool> {
-    let folder = table.ledger_root().join(table_id);
-    match table.store().list(Some(&folder)).try_next().await {
-        Ok(first) => Ok(first.is_some()),
-        Err(object_store::Error::NotFound { .. }) => Ok(false),
-        Err(cause) => Err(storage_error(folder.as_ref(), cause)),
-    }
-}
-
-/// Tells a tail that is gone from one that another table left behind.
-async fn missing_tail(table: &dyn Table, table_id: &str, name: &str, pointer: Pointer) -> Error {
-    let tables = table.store().list_with_delimiter(Some(&table.ledger_root())).await;
-    for other in tables.map(|listed| listed.common_prefixes).unwrap_or_default() {
-        let other_id = other.filename().unwrap_or_default();
-        let path = tail_path(table, other_id, name, pointer);
-        if other_id != table_id && table.store().head(&path).await.is_ok() {
-            return foreign(table, other_id, table_id);
-        }
-    }
-    missing(table, "the ledger's file that the table points to is gone")
-}
-
-/// [`ErrorKind::LedgerMissing`], with the ways out.
-pub fn missing(table: &dyn Table, message: &str) -> Error {
-    Error::new(ErrorKind::LedgerMissing, message).with_object(table.uri()).with_advice(
-        "run `lakefeed ledger rebuild TABLE` to make it again from the table's _source_file \
-         column, or `lakefeed ledger reset TABLE` to forget what was taken",
-    )
-}
-
-fn too_large(path: &str, size_bytes: u64) -> Error {
-    Error::new(
-        ErrorKind::TableTooLarge,
-        format!(
-            "the ledger takes {}, and at most {} are loaded",
-            display_bytes(size_bytes),
-            display_bytes(TAIL_BYTES_MAX)
-        ),
-    )
-    .with_object(path)
-    .with_advice("begin another ledger with --ledger, for sources that this one does not know")
-}
-
-fn foreign(table: &dyn Table, ledger_of: &str, table_id: &str) -> Error {
-    Error::new(
-        ErrorKind::LedgerForeign,
-        format!("its ledger belongs to table {ledger_of}, and this is table {table_id}"),
-    )
-    .with_object(table.uri())
-    .with_advice(
-        "the table was replaced or cloned: run `lakefeed ledger adopt TABLE` to start an empty \
-         ledger, `rebuild` to make it from the _source_file column, or `reset`",
-    )
+    tail::pointer_of(0, entropy)
 }

@@ -3,13 +3,11 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::delivery::Taken;
-use crate::receipt::{Receipt, Status};
+use crate::receipt::Tally;
 
 /// Where CloudWatch files the metrics.
 pub const NAMESPACE: &str = "Lakefeed";
@@ -54,18 +52,17 @@ pub fn line(invocation: &Invocation<'_>, taken: &Taken) -> String {
 
 /// Names, units and values.
 fn metrics(invocation: &Invocation<'_>, taken: &Taken) -> [(&'static str, &'static str, u64); 13] {
-    let objects = |status| taken.receipts.iter().filter(|r| r.status == status).count() as u64;
-    let sum = |of: fn(&Receipt) -> u64| taken.receipts.iter().map(of).sum::<u64>();
-    let attempts = attempts_by_commit(&taken.receipts);
+    let Tally { committed, duplicate, skipped, failed, attempts, .. } = &taken.tally;
+    let Tally { rows, rows_rejected, bytes_read, bytes_written, .. } = &taken.tally;
     [
-        ("ObjectsCommitted", "Count", objects(Status::Committed)),
-        ("ObjectsDuplicate", "Count", objects(Status::Duplicate)),
-        ("ObjectsSkipped", "Count", objects(Status::Skipped)),
-        ("ObjectsFailed", "Count", objects(Status::Failed)),
-        ("Rows", "Count", sum(|receipt| receipt.rows)),
-        ("RowsRejected", "Count", sum(|receipt| receipt.rows_rejected)),
-        ("BytesRead", "Bytes", sum(|receipt| receipt.bytes_read)),
-        ("BytesWritten", "Bytes", sum(|receipt| receipt.bytes_written)),
+        ("ObjectsCommitted", "Count", *committed),
+        ("ObjectsDuplicate", "Count", *duplicate),
+        ("ObjectsSkipped", "Count", *skipped),
+        ("ObjectsFailed", "Count", *failed),
+        ("Rows", "Count", *rows),
+        ("RowsRejected", "Count", *rows_rejected),
+        ("BytesRead", "Bytes", *bytes_read),
+        ("BytesWritten", "Bytes", *bytes_written),
         ("DurationMs", "Milliseconds", taken.duration.as_millis() as u64),
         ("Commits", "Count", attempts.len() as u64),
         ("Attempts", "Count", attempts.values().map(|attempts| u64::from(*attempts)).sum()),
@@ -74,21 +71,12 @@ fn metrics(invocation: &Invocation<'_>, taken: &Taken) -> [(&'static str, &'stat
     ]
 }
 
-/// How often each commit was tried, which all of its objects tell; what was tried in vain is in no
-/// version.
-fn attempts_by_commit(receipts: &[Receipt]) -> HashMap<u64, u32> {
-    receipts
-        .iter()
-        .filter(|receipt| receipt.status == Status::Committed)
-        .filter_map(|receipt| Some((receipt.version?, receipt.attempts)))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::receipt::{Receipt, Status};
 
     fn receipt(status: Status, version: u64, rows: u64) -> Receipt {
         Receipt {
@@ -113,17 +101,16 @@ mod tests {
     /// Word for word, because CloudWatch ignores without a word what is not as it specifies.
     #[test]
     fn a_line_is_as_specified() {
-        let taken = Taken {
-            feed: "orders".into(),
-            receipts: vec![
-                receipt(Status::Committed, 7, 20),
-                receipt(Status::Committed, 7, 22),
-                receipt(Status::Committed, 9, 1),
-                receipt(Status::Duplicate, 5, 0),
-                receipt(Status::Failed, 0, 0),
-            ],
-            duration: Duration::from_micros(1_234_567),
-        };
+        let mut tally = Tally::default();
+        tally.extend(&[
+            receipt(Status::Committed, 7, 20),
+            receipt(Status::Committed, 7, 22),
+            receipt(Status::Committed, 9, 1),
+            receipt(Status::Duplicate, 5, 0),
+            receipt(Status::Failed, 0, 0),
+        ]);
+        let duration = Duration::from_micros(1_234_567);
+        let taken = Taken { feed: "orders".into(), tally, duration };
         let invocation = Invocation {
             request_id: "156cb537",
             at: DateTime::from_timestamp_millis(1_574_109_732_004).unwrap(),

@@ -1,5 +1,6 @@
 //! What happened to each source object, and what the caller must do about it.
 
+use std::collections::BTreeMap;
 use std::error::Error as _;
 
 use serde::{Deserialize, Serialize};
@@ -150,11 +151,73 @@ impl From<&Error> for ErrorReport {
     }
 }
 
+/// The sums of receipts, which may be too many to keep.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Objects that were committed.
+    pub committed: u64,
+    /// Objects that had been taken before.
+    pub duplicate: u64,
+    /// Objects that were skipped.
+    pub skipped: u64,
+    /// Objects that failed.
+    pub failed: u64,
+    /// Those of the failed for which only time was missing.
+    pub late: u64,
+    /// Rows that are in the tables now.
+    pub rows: u64,
+    /// Rows that are not, because they were bad.
+    pub rows_rejected: u64,
+    /// Bytes of objects that were read, as stored.
+    pub bytes_read: u64,
+    /// Bytes of data files that were written.
+    pub bytes_written: u64,
+    /// The process's largest resident set so far, in bytes.
+    pub peak_rss_bytes: u64,
+    /// How often each commit was tried, by table and version.
+    pub attempts: BTreeMap<(String, u64), u32>,
+}
+
+impl Tally {
+    /// Counts one more.
+    pub fn add(&mut self, receipt: &Receipt) {
+        match receipt.status {
+            Status::Committed => self.committed += 1,
+            Status::Duplicate => self.duplicate += 1,
+            Status::Skipped => self.skipped += 1,
+            Status::Failed => self.failed += 1,
+        }
+        let kind = receipt.error.as_ref().map(|error| error.kind);
+        self.late += u64::from(kind == Some(ErrorKind::DeadlineExceeded));
+        self.rows += receipt.rows;
+        self.rows_rejected += receipt.rows_rejected;
+        self.bytes_read += receipt.bytes_read;
+        self.bytes_written += receipt.bytes_written;
+        self.peak_rss_bytes = self.peak_rss_bytes.max(receipt.peak_rss_bytes);
+        if let (Status::Committed, Some(version)) = (receipt.status, receipt.version) {
+            self.attempts.insert((receipt.table.clone(), version), receipt.attempts);
+        }
+    }
+
+    /// How many objects were counted.
+    pub fn objects(&self) -> u64 {
+        self.committed + self.duplicate + self.skipped + self.failed
+    }
+}
+
+impl<'a> Extend<&'a Receipt> for Tally {
+    fn extend<I: IntoIterator<Item = &'a Receipt>>(&mut self, receipts: I) {
+        for receipt in receipts {
+            self.add(receipt);
+        }
+    }
+}
+
 /// Who wants to know how an ingest is getting on.
 ///
 /// The methods are called from several threads, and must not take long.
 pub trait Observer: Send + Sync {
-    /// So much is to be done; once, before anything else.
+    /// So much more is to be done.
     fn started(&self, objects: usize, bytes: u64);
     /// So many more bytes of source objects have been read.
     fn progressed(&self, bytes: u64);

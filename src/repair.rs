@@ -15,7 +15,7 @@ pub struct Repair {
     /// The version of the table that points to the ledger.
     pub version: u64,
     /// How many entries the ledger has.
-    pub entries: usize,
+    pub entries: u64,
 }
 
 /// Starts an empty ledger for a table that has none of its own. One that has is left alone.
@@ -29,7 +29,7 @@ pub async fn adopt(environment: &Environment, table: &dyn Table, name: &str) -> 
     if let Ok(ledger) = loaded
         && ledger.pointer().is_some()
     {
-        return Ok(Repair { version: snapshot.version, entries: ledger.entries().len() });
+        return Ok(Repair { version: snapshot.version, entries: ledger.count() });
     }
     start(environment, table, name, &snapshot, &[]).await
 }
@@ -67,6 +67,7 @@ pub async fn rebuild(
     let (append, at) = (environment.entropy.uuid(), environment.clock.now());
     let entry = |(name, rows): (String, u64)| Entry {
         name,
+        sequence: 0,
         identity: ANY_IDENTITY.to_owned(),
         size_bytes: 0,
         content: String::new(),
@@ -98,5 +99,5 @@ async fn start(
 ) -> Result<Repair> {
     let ledger = Ledger::abandoned(table, &snapshot.table_id, name, snapshot.pointer).await?;
     let version = commit::replace_ledger(environment, table, snapshot, &ledger, entries).await?;
-    Ok(Repair { version, entries: entries.len() })
+    Ok(Repair { version, entries: entries.len() as u64 })
 }

@@ -44,6 +44,9 @@ pub struct Announcement {
     pub named: bool,
     /// Its size, where finding it told that.
     pub size_hint: Option<u64>,
+    /// The version that was there when it was listed, as [`SourceObject::identity`]. What is there
+    /// now may be another.
+    pub listed_identity: Option<String>,
     /// How often it was announced, where that is known.
     pub deliveries: u32,
     /// Why it cannot be asked for, for an object whose name is no key.
@@ -64,7 +67,15 @@ impl Announcement {
     ) -> Result<Self> {
         let (location, unaddressable) = stores.locate(uri)?;
         let relative = relative.to_owned();
-        Ok(Self { location, relative, named: false, size_hint, deliveries, unaddressable })
+        Ok(Self {
+            location,
+            relative,
+            named: false,
+            size_hint,
+            listed_identity: None,
+            deliveries,
+            unaddressable,
+        })
     }
 }
 

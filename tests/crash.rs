@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
+use futures::TryStreamExt;
 use lakefeed::clock::{Entropy, SystemClock};
 use lakefeed::config::Feed;
 use lakefeed::environment::Environment;
@@ -69,6 +70,7 @@ fn environment(folder: &Path) -> Environment {
         process: "crash".to_owned(),
         time_box: None,
         budget: MemoryBudget::for_process(256 << 20).unwrap(),
+        ledger: lakefeed::ledger::Limits::default(),
     }
 }
 
@@ -98,7 +100,8 @@ async fn child() {
     let clock = Arc::clone(&environment.clock);
     let store = FaultyStore::new(local, Arc::new(faults), clock, Arc::default());
     environment.stores.overlay("file", Arc::new(store));
-    let found = discover(&environment.stores, &feed().source).await.unwrap();
+    let source = feed().source;
+    let found = discover(&environment.stores, &source).try_collect().await.unwrap();
     let receipts = ingest(&environment, &feed(), found, &()).await.unwrap();
     for receipt in receipts {
         let is_bad = receipt.source.ends_with("bad.csv");

@@ -12,9 +12,9 @@ use lakefeed::config::{self, FunctionIdentity, Settings, log_filter};
 use lakefeed::delivery::{self, Delivery};
 use lakefeed::environment::{self, Environment};
 use lakefeed::error::{Error, ErrorKind, Result};
-use lakefeed::event::{self, Answer, PartialBatchResponse};
+use lakefeed::event::{self, Answer, PartialBatchResponse, Request};
 use lakefeed::metrics;
-use lakefeed::receipt::{Observer, Receipt};
+use lakefeed::receipt::{Observer, Receipt, Status};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, Runtime, service_fn};
 use lambda_runtime_api_client::{PooledClient, body::Body, build_request};
 use serde::Serialize;
@@ -90,7 +90,8 @@ impl Function {
             Environment { time_box: self.time_box(context), ..self.environment.clone() };
         let request = event::understand(&event)?;
         drop(event);
-        let log = ReceiptLog { request_id: &context.request_id };
+        let is_sweep = matches!(request, Request::Sweep(_) | Request::SweepAll);
+        let log = ReceiptLog { request_id: &context.request_id, is_sweep };
         let delivery = delivery::handle(&environment, &self.settings, &request, &log).await?;
         let invocation = metrics::Invocation {
             request_id: &context.request_id,
@@ -177,6 +178,7 @@ async fn report_failed_start(error: &Error) {
 /// Writes each receipt as soon as it is known, with its invocation.
 struct ReceiptLog<'a> {
     request_id: &'a str,
+    is_sweep: bool,
 }
 
 #[derive(Serialize)]
@@ -192,6 +194,10 @@ impl Observer for ReceiptLog<'_> {
     fn progressed(&self, _: u64) {}
 
     fn finished(&self, receipt: &Receipt) {
+        // Each sweep finds everything that was ever taken: that is counted, and no news.
+        if self.is_sweep && receipt.status == Status::Duplicate {
+            return;
+        }
         match serde_json::to_string(&Line { request_id: self.request_id, receipt }) {
             Ok(line) => say(&line),
             Err(cause) => tracing::error!(source = receipt.source, "no JSON of this: {cause}"),

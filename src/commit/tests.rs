@@ -67,6 +67,7 @@ impl World {
             process: "test".to_owned(),
             time_box: None,
             budget: MemoryBudget::for_process(1 << 30).unwrap(),
+            ledger: ledger::Limits::default(),
         };
         let feed = Feed { table: "memory:///t".to_owned(), ..Feed::default() };
         let table = crate::table::open(&environment, &feed).unwrap();
@@ -95,11 +96,7 @@ impl World {
             }],
             partition: vec![],
         };
-        let source = |name: &&str| PlannedSource {
-            uri: (*name).to_owned(),
-            entry: entry(name),
-            entries_before: pin.ledger().entries_of(Key::of(name)).count(),
-        };
+        let source = |name: &&str| PlannedSource { uri: (*name).to_owned(), entry: entry(name) };
         Plan::new(&self.environment, pin, vec![file], names.iter().map(source).collect())
     }
 
@@ -115,8 +112,12 @@ impl World {
     }
 
     async fn names(&self) -> Vec<String> {
+        use futures::TryStreamExt;
         let pin = self.pin().await;
-        pin.ledger().entries().iter().map(|entry| entry.name.clone()).collect()
+        let mut entries: Vec<Entry> =
+            pin.ledger().entries(self.table.as_ref()).try_concat().await.unwrap();
+        entries.sort_by_key(|entry| entry.sequence);
+        entries.into_iter().map(|entry| entry.name).collect()
     }
 
     /// The commit files and the ledger's files.
@@ -136,6 +137,7 @@ impl World {
 fn entry(name: &str) -> Entry {
     Entry {
         name: name.to_owned(),
+        sequence: 0,
         identity: "etag:1:1".to_owned(),
         size_bytes: 1,
         content: "0".to_owned(),

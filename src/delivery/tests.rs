@@ -38,7 +38,7 @@ async fn one_feed_holds_back_no_other() {
     let delivery = handle(&environment, &settings, &all, &()).await.unwrap();
     assert_eq!(delivery.answer, Answer::Failed(1));
     let [taken] = &delivery.feeds[..] else { panic!("{delivery:?}") };
-    assert_eq!((taken.feed.as_str(), taken.receipts[0].status), ("good", Status::Committed));
+    assert_eq!((taken.feed.as_str(), taken.tally.committed), ("good", 1));
 
     // Alone, it says why it cannot run.
     let one = request(r#"{"lakefeed": {"sweep": "astray"}}"#);

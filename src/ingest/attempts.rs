@@ -12,11 +12,11 @@
 use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::Run;
 use super::task::Task;
 use crate::error::{Error, ErrorKind};
-use crate::ledger::Key;
 use crate::store::storage_error;
 
 /// How often an object may be begun without an end.
@@ -105,7 +105,8 @@ impl Run<'_> {
 
     /// Another version of the object is another object here.
     pub(super) fn marker_of(&self, task: &Task) -> Path {
-        let key = Key::of(&format!("{}\n{}", task.candidate.name, task.object.identity));
-        self.table.ledger_root().join(FOLDER).join(format!("{key}.json"))
+        let Task { candidate, object, .. } = task;
+        let key = xxh3_128(format!("{}\n{}", candidate.name, object.identity).as_bytes());
+        self.table.ledger_root().join(FOLDER).join(format!("{key:032x}.json"))
     }
 }

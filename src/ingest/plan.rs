@@ -14,7 +14,7 @@ use crate::commit::Pin;
 use crate::config::{ColumnType, Feed};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::Ledger;
+use crate::ledger::Found;
 use crate::memory::OVERHEAD_BYTES;
 use crate::source::{Announcement, SourceObject};
 use crate::table::{self, Layout, TableDefinition};
@@ -89,15 +89,13 @@ pub async fn plan(
     announcements: Vec<Announcement>,
 ) -> Result<IngestPlan> {
     let table = table::open(environment, feed)?;
-    let pin = select::pin(feed, table.as_ref()).await?;
-    let ledger = match &pin {
-        Some(pin) => Arc::clone(pin.ledger()),
-        None => Arc::new(Ledger::unadopted(&feed.ledger, "")),
-    };
+    let candidate = |announcement| Candidate::new(feed, table.uri(), announcement);
+    let candidates: Vec<Candidate> = announcements.into_iter().map(candidate).collect();
+    let (pin, taken) = select::pin(feed, table.as_ref(), &candidates).await?;
     let mut objects = Vec::new();
     let mut tasks = Vec::new();
-    let mut looked = stream::iter(announcements)
-        .map(|announcement| look(feed, &ledger, Candidate::new(feed, table.uri(), announcement)))
+    let mut looked = stream::iter(candidates)
+        .map(|candidate| look(feed, &taken, candidate))
         .buffered(HEADS_IN_FLIGHT_MAX);
     while let Some((object, task)) = looked.next().await {
         objects.push(object);
@@ -135,7 +133,7 @@ pub async fn plan(
     })
 }
 
-async fn look(feed: &Feed, ledger: &Ledger, candidate: Candidate) -> (PlannedObject, Option<Task>) {
+async fn look(feed: &Feed, taken: &Found, candidate: Candidate) -> (PlannedObject, Option<Task>) {
     let planned = |action, reason: String, size_bytes| PlannedObject {
         source: candidate.announcement.location.uri.clone(),
         action,
@@ -150,11 +148,11 @@ async fn look(feed: &Feed, ledger: &Ledger, candidate: Candidate) -> (PlannedObj
         Err(error) => return (planned(Action::Fail, error.message().to_owned(), 0), None),
     };
     let size = object.size_bytes;
-    let (action, reason) = match select::judge(feed, ledger, &candidate, &object).await {
-        Ok(Verdict::Take { entries_before }) => {
-            let reason = if entries_before == 0 { "new" } else { "changed" };
+    let (action, reason) = match select::judge(feed, taken, &candidate, &object).await {
+        Ok(Verdict::Take { is_new }) => {
+            let reason = if is_new { "new" } else { "changed" };
             let planned = planned(Action::Take, reason.to_owned(), size);
-            return (planned, Some(Task::new(candidate, object, entries_before)));
+            return (planned, Some(Task::new(candidate, object)));
         }
         Ok(Verdict::Duplicate(taken)) => {
             (Action::Duplicate, format!("taken by version {}", taken.version))

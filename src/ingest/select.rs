@@ -1,7 +1,6 @@
 //! Which objects are to be taken, seen from one pin.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 
@@ -11,7 +10,7 @@ use super::task::{Candidate, Task};
 use crate::commit::{Pin, PlannedSource};
 use crate::config::{Feed, OnChanged};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::{self, Entry, EntryState, Ledger, Standing};
+use crate::ledger::{self, Entry, EntryState, Found, Standing};
 use crate::source::SourceObject;
 use crate::table::Table;
 
@@ -32,8 +31,8 @@ pub(super) struct Selection {
 
 /// What is to be done with one object, and why.
 pub(super) enum Verdict {
-    /// Take it; its name has so many entries.
-    Take { entries_before: usize },
+    /// Take it: it is new, or it has changed.
+    Take { is_new: bool },
     /// Its version was taken.
     Duplicate(Entry),
     /// Its content was taken, under another identity.
@@ -55,14 +54,12 @@ impl Run<'_> {
     pub(super) async fn select(
         &mut self,
         pin: Option<Pin>,
+        taken: &Found,
         candidates: Vec<Candidate>,
     ) -> Result<Selection> {
-        let ledger = match &pin {
-            Some(pin) => Arc::clone(pin.ledger()),
-            None => Arc::new(Ledger::unadopted(&self.feed.ledger, "")),
-        };
         let mut selection =
             Selection { pin, tasks: Vec::new(), aliases: Vec::new(), again: Vec::new() };
+        let candidates = self.finish_taken(taken, candidates);
         // Of equal names one is entered at a time: what the others are depends on it.
         let mut names = HashSet::new();
         let mut looked = stream::iter(candidates)
@@ -75,28 +72,28 @@ impl Run<'_> {
             if let Some(objection) = self.time.objection(0) {
                 return Err(objection);
             }
-            if names.contains(&candidate.key()) {
+            if names.contains(&candidate.name) {
                 selection.again.push(candidate);
                 continue;
             }
             let judged = match head {
                 Ok(object) => {
-                    judge(self.feed, &ledger, &candidate, &object).await.map(|v| (object, v))
+                    judge(self.feed, taken, &candidate, &object).await.map(|v| (object, v))
                 }
                 Err(error) => Err(error),
             };
             match judged {
-                Ok((object, Verdict::Take { entries_before })) => {
-                    names.insert(candidate.key());
-                    selection.tasks.push(Task::new(candidate, object, entries_before));
+                Ok((object, Verdict::Take { .. })) => {
+                    names.insert(candidate.name.clone());
+                    selection.tasks.push(Task::new(candidate, object));
                 }
                 Ok((_, Verdict::Duplicate(taken))) => {
                     self.finish(candidate.duplicate("taken", &taken));
                 }
                 Ok((object, Verdict::Touched(taken))) => {
-                    names.insert(candidate.key());
+                    names.insert(candidate.name.clone());
                     self.finish(candidate.duplicate("same content", &taken));
-                    selection.aliases.push(alias(&ledger, &candidate, &object, &taken));
+                    selection.aliases.push(alias(&candidate, &object, &taken));
                 }
                 Ok((_, Verdict::Changed(taken))) => {
                     let reason = format!("changed since version {} took it", taken.version);
@@ -126,6 +123,20 @@ impl Run<'_> {
         Ok(selection)
     }
 
+    /// Finishes those of which the very version was taken that a listing saw; nobody need look at
+    /// them. If another version is there by now, that is an event of its own, or the next sweep's.
+    fn finish_taken(&mut self, taken: &Found, candidates: Vec<Candidate>) -> Vec<Candidate> {
+        let mut others = Vec::with_capacity(candidates.len());
+        for candidate in candidates {
+            let listed = candidate.announcement.listed_identity.as_deref();
+            match listed.map(|identity| taken.standing(&candidate.name, identity)) {
+                Some(Standing::Taken(entry)) => self.finish(candidate.duplicate("taken", entry)),
+                _ => others.push(candidate),
+            }
+        }
+        others
+    }
+
     /// Where there is no table: plans one from a sample of the objects. Objects that are no CSV
     /// fail here; without a single row to tell types from, the others are skipped.
     async fn plan_table(&mut self, selection: &mut Selection) -> Result<()> {
@@ -153,13 +164,20 @@ impl Run<'_> {
     }
 }
 
-/// Pins the newest version of the feed's table, if there is one that the feed fits.
+/// Pins the newest version of the feed's table, if there is one that the feed fits, and looks up what
+/// it has taken of the candidates' names.
 ///
 /// # Errors
-/// Those of [`Pin::newest`]; [`ErrorKind::Configuration`] where the feed does not fit the table; and
+/// Those of [`Pin::newest_with`]; [`ErrorKind::Configuration`] where the feed does not fit the table; and
 /// [`ErrorKind::LedgerMissing`] where the table's rows name their sources and no ledger knows them.
-pub(super) async fn pin(feed: &Feed, table: &dyn Table) -> Result<Option<Pin>> {
-    let Some(pin) = Pin::newest(table, &feed.ledger).await? else { return Ok(None) };
+pub(super) async fn pin(
+    feed: &Feed,
+    table: &dyn Table,
+    candidates: &[Candidate],
+) -> Result<(Option<Pin>, Found)> {
+    let names: Vec<&str> = candidates.iter().map(|candidate| candidate.name.as_str()).collect();
+    let pinned = Pin::newest_with(table, &feed.ledger, &names).await?;
+    let Some((pin, taken)) = pinned else { return Ok((None, Found::default())) };
     schema::check_feed(feed, pin.layout(), table.uri())?;
     let names_sources = feed
         .source_file_column
@@ -171,13 +189,13 @@ pub(super) async fn pin(feed: &Feed, table: &dyn Table) -> Result<Option<Pin>> {
     {
         return Err(ledger::missing(table, "its rows name their sources, and it has no ledger"));
     }
-    Ok(Some(pin))
+    Ok((Some(pin), taken))
 }
 
 /// What is to be done with `object`, given what the ledger says of its name.
 pub(super) async fn judge(
     feed: &Feed,
-    ledger: &Ledger,
+    taken: &Found,
     candidate: &Candidate,
     object: &SourceObject,
 ) -> Result<Verdict> {
@@ -185,20 +203,18 @@ pub(super) async fn judge(
         // Not entered in the ledger: an object that is being written may be empty at first.
         return Ok(Verdict::Empty);
     }
-    let key = candidate.key();
-    let take = Verdict::Take { entries_before: ledger.entries_of(key).count() };
-    let latest = match ledger.standing(key, &object.identity) {
+    let entries = taken.of(&candidate.name);
+    let take = Verdict::Take { is_new: entries.is_empty() };
+    let latest = match taken.standing(&candidate.name, &object.identity) {
         Standing::New => return Ok(take),
         Standing::Taken(entry) => return Ok(Verdict::Duplicate(entry.clone())),
         // Nothing of any version is in the table, so nothing can be in it twice.
-        Standing::Other(_) if ledger.entries_of(key).all(|entry| entry.rows == 0) => {
-            return Ok(take);
-        }
+        Standing::Other(_) if entries.iter().all(|entry| entry.rows == 0) => return Ok(take),
         Standing::Other(latest) => latest,
     };
-    if ledger.entries_of(key).any(|entry| entry.size_bytes == object.size_bytes) {
+    if entries.iter().any(|entry| entry.size_bytes == object.size_bytes) {
         let content = Entry::render_content(object.open().hash_content().await?);
-        let same = ledger.entries_of(key).rev().find(|entry| entry.content == content);
+        let same = entries.iter().rev().find(|entry| entry.content == content);
         if let Some(entry) = same {
             return Ok(Verdict::Touched(entry.clone()));
         }
@@ -218,12 +234,7 @@ pub(super) async fn judge(
     })
 }
 
-fn alias(
-    ledger: &Ledger,
-    candidate: &Candidate,
-    object: &SourceObject,
-    taken: &Entry,
-) -> PlannedSource {
+fn alias(candidate: &Candidate, object: &SourceObject, taken: &Entry) -> PlannedSource {
     PlannedSource {
         uri: object.location.uri.clone(),
         entry: Entry {
@@ -232,6 +243,5 @@ fn alias(
             content: taken.content.clone(),
             ..Entry::draft(&candidate.name, object, EntryState::Alias)
         },
-        entries_before: ledger.entries_of(candidate.key()).count(),
     }
 }

@@ -7,7 +7,7 @@ use crate::commit::PlannedSource;
 use crate::config::{Feed, SourceKey};
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::ledger::{Entry, EntryState, Key};
+use crate::ledger::{Entry, EntryState};
 use crate::receipt::{ErrorReport, Receipt, Status};
 use crate::source::{Announcement, SourceObject};
 
@@ -35,10 +35,6 @@ impl Candidate {
             SourceKey::Name => uri.rsplit('/').next().unwrap_or(uri).to_owned(),
         };
         Self { announcement, name, table: table.to_owned(), changes: 0 }
-    }
-
-    pub fn key(&self) -> Key {
-        Key::of(&self.name)
     }
 
     /// Counts a change of the object while it was read; false when it has changed too often.
@@ -101,15 +97,13 @@ pub(super) struct Facts {
 pub(super) struct Task {
     pub candidate: Candidate,
     pub object: SourceObject,
-    /// How many entries its name has in the pinned ledger.
-    pub entries_before: usize,
     began: Duration,
     usage: Usage,
 }
 
 impl Task {
-    pub fn new(candidate: Candidate, object: SourceObject, entries_before: usize) -> Self {
-        Self { candidate, object, entries_before, began: Duration::ZERO, usage: Usage::default() }
+    pub fn new(candidate: Candidate, object: SourceObject) -> Self {
+        Self { candidate, object, began: Duration::ZERO, usage: Usage::default() }
     }
 
     /// Starts its clock.
@@ -133,7 +127,6 @@ impl Task {
                 content: facts.content.clone(),
                 ..Entry::draft(&self.candidate.name, &self.object, EntryState::In)
             },
-            entries_before: self.entries_before,
         }
     }
 

@@ -80,12 +80,14 @@ impl Function {
             process: "test".to_owned(),
             time_box: Some(TimeBox { began: Duration::ZERO, ends: length }),
             budget: MemoryBudget::for_process(1 << 30).unwrap(),
+            ledger: crate::ledger::Limits::default(),
         };
         let feed = Feed { table: "memory:///t".to_owned(), ..Feed::default() };
         let announced = objects.iter().map(|(name, deliveries)| Announcement {
             location: environment.stores.resolve(&format!("memory:///in/{name}.csv")).unwrap(),
             relative: (*name).to_owned(),
             named: false,
+            listed_identity: None,
             size_hint: None,
             deliveries: *deliveries,
             unaddressable: None,

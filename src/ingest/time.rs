@@ -180,6 +180,7 @@ mod tests {
             process: "test".to_owned(),
             time_box: Some(TimeBox { began: seconds(100), ends: seconds(200) }),
             budget: MemoryBudget::for_process(1 << 30).unwrap(),
+            ledger: crate::ledger::Limits::default(),
         }
     }
 

@@ -11,6 +11,7 @@
 mod partition;
 mod properties;
 mod statistics;
+mod streamed;
 mod table_writer;
 mod upload;
 mod writer;
@@ -18,6 +19,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use streamed::StreamedFile;
 pub use table_writer::TableWriter;
 
 use crate::error::{Error, ErrorKind, Result};

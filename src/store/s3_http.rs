@@ -215,7 +215,8 @@ mod tests {
             ["a//b.csv", "/a/c.csv", "a/../d.csv", "a/&<e>.csv", "a/f\n.csv", "a/", "\u{F8FF}a"];
         let body = page(&keys);
         let stores = stores(Canned { status: 200, region: None, body });
-        let found = discover(&stores, &["s3://b/**".to_owned()]).await.unwrap();
+        let found: Vec<_> =
+            discover(&stores, &["s3://b/**".to_owned()]).try_collect().await.unwrap();
         let mut told: Vec<(String, bool)> = found
             .into_iter()
             .map(|found| (found.location.uri, found.unaddressable.is_none()))
@@ -235,7 +236,10 @@ mod tests {
     }
 
     async fn listing_error(canned: Canned) -> crate::error::Error {
-        discover(&stores(canned), &["s3://b/".to_owned()]).await.unwrap_err()
+        discover(&stores(canned), &["s3://b/".to_owned()])
+            .try_collect::<Vec<_>>()
+            .await
+            .unwrap_err()
     }
 
     #[tokio::test]
@@ -258,7 +262,8 @@ mod tests {
 
         let nobody = Canned { status: 404, region: None, body: String::new() };
         let anywhere = ["s3://b/".to_owned()];
-        let error = discover(&stores_as(nobody, false), &anywhere).await.unwrap_err();
+        let nobodys = stores_as(nobody, false);
+        let error = discover(&nobodys, &anywhere).try_collect::<Vec<_>>().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert!(error.advice().unwrap().contains("AWS_ACCESS_KEY_ID"), "{error}");
 

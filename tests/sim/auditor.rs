@@ -8,7 +8,7 @@ use lakefeed::error::ErrorKind;
 use lakefeed::receipt::{Receipt, Status};
 use serde_json::Value;
 
-use crate::log::{self, Log, Row};
+use crate::log::{self, Entries, Log, Row};
 use crate::shape::{self, FOREIGN, Shape};
 use crate::world::{self, Content, Journal, World};
 
@@ -30,7 +30,7 @@ struct Evidence<'a> {
     world: &'a World,
     journal: &'a Journal,
     log: Log,
-    /// The newest tail, without its header.
+    /// The newest ledger's.
     entries: Vec<Value>,
     /// How often each row is in the table, or was deleted from it by others.
     rows: BTreeMap<Row, usize>,
@@ -145,32 +145,42 @@ fn files_fit_their_table(world: &World, log: &Log) -> Audit {
     Ok(())
 }
 
-/// Each tail that a commit points to is there, and begins as the one before; returns the newest.
+/// The newest ledger is there, and each holds what the one before it did; returns the newest's
+/// entries, as they were entered.
 fn entries_only_grow(world: &World, log: &Log) -> Result<Vec<Value>, Violation> {
-    let mut entries: Vec<Value> = Vec::new();
+    let mut entries = Entries::new();
     let mut fence = Value::from(0);
+    let mut is_there = true;
     for (version, commit) in log {
         let Some(pointer) = log::pointer(commit) else { continue };
-        let Some(tail) = world.truth.tail(pointer) else {
+        let Some(ledger) = world.truth.ledger(pointer) else {
             let how = format!("version {version} points to {pointer}");
-            return Err(Violation { promise: "no tail is deleted that a commit named", how });
+            return Err(Violation { promise: "a commit's ledger is whole", how });
         };
-        let is_reset = fence != tail[0]["fence"];
-        fence = tail[0]["fence"].clone();
-        let tail = tail[1..].to_vec();
-        if is_reset {
+        if fence != ledger.fence {
             entries.clear();
         }
-        if tail.get(..entries.len()) != Some(&entries) {
-            let how = format!("version {version} forgets {entries:?}, and has {tail:?}");
+        fence = ledger.fence;
+        if let Some((_, forgotten)) =
+            entries.iter().find(|(key, entry)| ledger.entries.get(key) != Some(entry))
+        {
+            let how = format!("version {version} forgets {forgotten}");
             return Err(Violation { promise: "entries only grow", how });
         }
-        if tail[entries.len()..].iter().any(|entry| entry["version"] != *version) {
-            let how = format!("version {version} enters {:?}", &tail[entries.len()..]);
+        let mut added = ledger.entries.iter().filter(|(key, _)| !entries.contains_key(key));
+        if let Some((_, entry)) = added.find(|(_, entry)| entry["version"] != *version) {
+            let how = format!("version {version} enters {entry}");
             return Err(Violation { promise: "entries say their version", how });
         }
-        entries = tail;
+        entries = ledger.entries;
+        is_there = ledger.is_there;
     }
+    if !is_there {
+        let how = "the newest".to_owned();
+        return Err(Violation { promise: "no file of the ledger is deleted that it names", how });
+    }
+    let mut entries: Vec<Value> = entries.into_values().collect();
+    entries.sort_by_key(|entry| entry["sequence"].as_u64());
     Ok(entries)
 }
 

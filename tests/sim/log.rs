@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
+use arrow::json::LineDelimitedWriter;
 use bytes::Bytes;
 use futures::executor::block_on;
 use futures::{FutureExt, TryStreamExt};
@@ -133,13 +134,67 @@ impl Truth {
         }
     }
 
-    /// The lines of the tail that `pointer` names; nothing where it is missing.
-    pub fn tail(&self, pointer: i64) -> Option<Vec<Value>> {
-        let file = format!("/default/{pointer:019}.ledger");
-        let names = self.names(&format!("{TABLE}/_delta_log/_lakefeed"));
-        let name = names.into_iter().find(|name| name.ends_with(&file))?;
-        Some(self.get(&name)?.split(|&b| b == b'\n').filter_map(action).collect())
+    /// Keeps a file of the ledger that is about to be deleted where only the auditor looks.
+    pub fn archive_ledger_file(&self, path: &str) {
+        if let Some(body) = self.get(path) {
+            self.put(&format!("{ARCHIVE}/{path}"), body);
+        }
     }
+
+    /// The ledger that `pointer` names; nothing where a file of it is missing, even from the archive.
+    pub fn ledger(&self, pointer: i64) -> Option<Ledger> {
+        let root = format!("{TABLE}/_delta_log/_lakefeed");
+        let archived = self.names(&format!("{ARCHIVE}/{root}"));
+        let there = self.names(&root).into_iter().chain(archived);
+        let file = format!("/default/{pointer:019}.ledger");
+        let path = there.into_iter().find(|name| name.ends_with(&file))?;
+        let mut lines =
+            self.get(&path)?.split(|&b| b == b'\n').filter_map(action).collect::<Vec<_>>();
+        let header = lines.remove(0);
+        let folder = path.strip_suffix(&file)?.trim_start_matches(&format!("{ARCHIVE}/"));
+        let mut is_there = !path.starts_with(ARCHIVE);
+        let mut entries = lines;
+        for run in header["runs"].as_array()? {
+            let path = format!("{folder}/default/{}", run["file"].as_str()?);
+            is_there &= self.get(&path).is_some();
+            let body = self.get(&path).or_else(|| self.get(&format!("{ARCHIVE}/{path}")))?;
+            entries.extend(rows(body));
+        }
+        let key =
+            |entry: &Value| (entry["name"].as_str().map(str::to_owned), entry["sequence"].as_u64());
+        let mut by_key: BTreeMap<_, _> = BTreeMap::new();
+        for mut entry in entries {
+            // Written in more ways than one.
+            entry.as_object_mut()?.remove("at");
+            if by_key.insert(key(&entry), entry).is_some() {
+                // The same twice: no ledger says that.
+                return None;
+            }
+        }
+        Some(Ledger { fence: header["fence"].clone(), entries: by_key, is_there })
+    }
+}
+
+/// What the ledger said at one move of its pointer.
+pub struct Ledger {
+    pub fence: Value,
+    /// By name and sequence.
+    pub entries: Entries,
+    /// Whether every file of it is still in its place.
+    pub is_there: bool,
+}
+
+pub type Entries = BTreeMap<(Option<String>, Option<u64>), Value>;
+
+/// The rows of a run, as the tail would write them.
+fn rows(body: Bytes) -> Vec<Value> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(body).unwrap().build().unwrap();
+    let mut lines = LineDelimitedWriter::new(Vec::new());
+    for batch in reader {
+        lines.write(&batch.unwrap()).unwrap();
+    }
+    lines.finish().unwrap();
+    lines.into_inner().split(|&byte| byte == b'\n').filter_map(action).collect()
 }
 
 fn action(line: &[u8]) -> Option<Value> {

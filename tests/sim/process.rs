@@ -13,7 +13,7 @@ use lakefeed::table::delta::DeltaTable;
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use crate::log;
+use crate::log::{self, Truth};
 use crate::world::Journal;
 
 /// The first requests of a process, any of which it may freeze at.
@@ -110,6 +110,7 @@ pub struct Witness {
     pub faults: SeededFaults,
     pub only_commits_fail: bool,
     pub freezer: Arc<Freezer>,
+    pub truth: Truth,
 }
 
 impl Faults for Witness {
@@ -121,6 +122,9 @@ impl Faults for Witness {
             treatment.fault = Fault::None;
         }
         self.freezer.treat(&mut treatment, self.clock.monotonic());
+        if call.operation == Operation::Delete && call.path.as_ref().ends_with(".ledger") {
+            self.truth.archive_ledger_file(call.path.as_ref());
+        }
         let Treatment { before, fault, after } = treatment;
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         journal.trace.push(format!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lakefeed::config::{LeaseOptions, LeaseScope, OnChanged};
 use lakefeed::fault::FaultRates;
+use lakefeed::ledger;
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -110,6 +111,8 @@ pub struct Guests {
     pub deep_freeze_rate: f64,
     /// How many versions apart the ingesters sum the table up; as seldom as by default, if none.
     pub checkpoint_interval: Option<NonZero<u64>>,
+    /// When the ingesters fold the ledger, and merge its runs.
+    pub ledger: ledger::Limits,
 }
 
 impl Guests {
@@ -126,6 +129,7 @@ impl Guests {
             part_bytes: [None, None, Some(200), Some(600)][rng.random_range(0..4)],
             deep_freeze_rate: [0.0, 0.2, 0.5][rng.random_range(0..3)],
             checkpoint_interval: NonZero::new([0, 0, 1, 3][rng.random_range(0..4)]),
+            ledger: draw_ledger_limits(rng),
         }
     }
 
@@ -136,6 +140,18 @@ impl Guests {
 
     pub fn partition_by(&self) -> Vec<&'static str> {
         self.partition_by.into_iter().collect()
+    }
+}
+
+fn draw_ledger_limits(rng: &mut StdRng) -> ledger::Limits {
+    if rng.random_bool(0.5) {
+        return ledger::Limits::default();
+    }
+    ledger::Limits {
+        tail_entries_max: rng.random_range(0..=2),
+        runs_alike_max: rng.random_range(2..=3),
+        merge_interval: rng.random_range(1..=2),
+        retired_files_max: [0, 1, 4][rng.random_range(0..3)],
     }
 }
 

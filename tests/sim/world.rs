@@ -375,6 +375,7 @@ impl World {
             location: process.environment.stores.resolve(&uri(object)).unwrap(),
             relative: name(object),
             named: false,
+            listed_identity: None,
             size_hint: None,
             deliveries: 1,
             unaddressable: None,
@@ -396,6 +397,7 @@ impl World {
             faults: SeededFaults::new(seed, rates),
             only_commits_fail: self.script.only_commits_fail,
             freezer: Arc::clone(&freezer),
+            truth: self.truth.clone(),
         };
         let store: Arc<dyn ObjectStore> = Arc::new(FaultyStore::new(
             self.truth.store.clone(),
@@ -412,6 +414,7 @@ impl World {
             process: actor.to_owned(),
             time_box: None,
             budget: MemoryBudget::for_process(MEMORY_BYTES).unwrap(),
+            ledger: self.script.guests.ledger.clone(),
         };
         let feed = Feed {
             table: format!("memory:///{TABLE}"),

@@ -68,7 +68,7 @@ pub enum Command {
     /// Look at who may write to a table, by agreement, or end that
     #[command(subcommand, after_help = LEASE_EXAMPLES)]
     Lease(LeaseCommand),
-    /// Sum a table up in a checkpoint, so that it loads as quickly as a new one
+    /// Sum a table and its ledger up, so that they load as quickly as new ones
     #[command(after_help = MAINTAIN_EXAMPLES)]
     Maintain {
         /// The table's path or URI
@@ -225,7 +225,13 @@ fn replace<T>(field: &mut T, flag: Option<T>) {
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
     /// List the objects that the table has taken
-    Show(LedgerTarget),
+    Show {
+        #[command(flatten)]
+        target: LedgerTarget,
+        /// Only these, by the names that the list has
+        #[arg(value_name = "OBJECT")]
+        objects: Vec<String>,
+    },
     /// Begin a ledger for a table that was filled without one
     Adopt(LedgerTarget),
     /// Make the ledger again from the table's source file column
@@ -262,7 +268,7 @@ impl LedgerCommand {
     /// [`ErrorKind::Configuration`] for a reset without `--yes`.
     pub fn target(&self) -> Result<&LedgerTarget> {
         match self {
-            Self::Show(target) | Self::Adopt(target) | Self::Rebuild(target) => Ok(target),
+            Self::Show { target, .. } | Self::Adopt(target) | Self::Rebuild(target) => Ok(target),
             Self::Reset { target, yes: true } => Ok(target),
             Self::Reset { target, yes: false } => Err(Error::new(
                 ErrorKind::Configuration,

@@ -16,7 +16,7 @@ use lakefeed::ingest::{Action, IngestPlan, PlannedColumn, PlannedObject};
 use lakefeed::lease::Lease;
 use lakefeed::ledger::{Entry, EntryState};
 use lakefeed::memory::display_bytes;
-use lakefeed::receipt::{Observer, Receipt, Status};
+use lakefeed::receipt::{Observer, Receipt, Status, Tally};
 use lakefeed::repair::Repair;
 use lakefeed::table::Checkpoint;
 
@@ -174,43 +174,6 @@ fn describe(receipt: &Receipt) -> Option<String> {
     }
 }
 
-/// The sums of a run.
-#[derive(Debug, Default)]
-struct Tally {
-    committed: u64,
-    duplicate: u64,
-    skipped: u64,
-    failed: u64,
-    rows: u64,
-    rows_rejected: u64,
-    bytes_read: u64,
-    bytes_written: u64,
-    peak_rss_bytes: u64,
-    newest: Option<(u64, String)>,
-}
-
-impl Tally {
-    fn add(&mut self, receipt: &Receipt) {
-        match receipt.status {
-            Status::Committed => self.committed += 1,
-            Status::Duplicate => self.duplicate += 1,
-            Status::Skipped => self.skipped += 1,
-            Status::Failed => self.failed += 1,
-        }
-        self.rows += receipt.rows;
-        self.rows_rejected += receipt.rows_rejected;
-        self.bytes_read += receipt.bytes_read;
-        self.bytes_written += receipt.bytes_written;
-        self.peak_rss_bytes = self.peak_rss_bytes.max(receipt.peak_rss_bytes);
-        if receipt.status == Status::Committed
-            && let Some(version) = receipt.version
-            && self.newest.as_ref().is_none_or(|(newest, _)| *newest < version)
-        {
-            self.newest = Some((version, receipt.table.clone()));
-        }
-    }
-}
-
 /// The last lines of a report.
 struct Summary<'a> {
     tally: &'a Tally,
@@ -219,7 +182,7 @@ struct Summary<'a> {
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { committed, duplicate, skipped, failed, .. } = *self.tally;
+        let &Tally { committed, duplicate, skipped, failed, .. } = self.tally;
         let counts = [
             (committed, "committed"),
             (duplicate, "taken before"),
@@ -234,10 +197,10 @@ impl fmt::Display for Summary<'_> {
         if told.is_empty() {
             return f.write_str("no objects found");
         }
-        let objects = committed + duplicate + skipped + failed;
+        let objects = self.tally.objects();
         let plural = if objects == 1 { "" } else { "s" };
         write!(f, "{} object{plural}: {}", grouped(objects), told.join(", "))?;
-        if let Some((version, table)) = &self.tally.newest {
+        if let Some((table, version)) = self.tally.attempts.keys().max_by_key(|(_, v)| *v) {
             write!(f, "; {table} is at version {version}")?;
         }
         writeln!(f)?;
@@ -247,8 +210,8 @@ impl fmt::Display for Summary<'_> {
 
 impl Summary<'_> {
     fn write_figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { rows, rows_rejected, bytes_read, bytes_written, peak_rss_bytes, .. } =
-            *self.tally;
+        let &Tally { rows, rows_rejected, bytes_read, bytes_written, peak_rss_bytes, .. } =
+            self.tally;
         write!(f, "{} row{}", grouped(rows), if rows == 1 { "" } else { "s" })?;
         if rows_rejected > 0 {
             write!(f, " ({} rejected)", grouped(rows_rejected))?;
@@ -410,13 +373,16 @@ pub fn ledger(entries: &[Entry]) -> String {
             "{at}Z  version {version}  {rows} rows, {rows_rejected} rejected{state}  {name}\n"
         ));
     }
-    text.push_str(&format!("{} entries\n", entries.len()));
     text
 }
 
-/// What became of a checkpoint at `version`, the newest.
-pub fn checkpoint(version: u64, checkpoint: Checkpoint) -> String {
-    match checkpoint {
+/// What became of the ledger's runs, and of a checkpoint at `version`, the newest.
+pub fn maintenance(merges: u64, version: u64, checkpoint: Checkpoint) -> String {
+    let merged = match merges {
+        0 => String::new(),
+        merges => format!("the ledger's files were merged, {merges} times\n"),
+    };
+    let summed_up = match checkpoint {
         Checkpoint::Written { bytes, log_files_removed } => format!(
             "version {version} is summed up in a checkpoint of {}; {log_files_removed} expired log \
              files were removed\n",
@@ -424,7 +390,8 @@ pub fn checkpoint(version: u64, checkpoint: Checkpoint) -> String {
         ),
         Checkpoint::There => format!("version {version} was summed up already\n"),
         Checkpoint::NoTime => format!("there was no time to sum up version {version}\n"),
-    }
+    };
+    merged + &summed_up
 }
 
 /// Who holds a lease, or held the one that was broken, for a person.

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
+use futures::TryStreamExt;
+use lakefeed::commit;
 use lakefeed::config::{self, Feed, Settings};
 use lakefeed::delivery;
 use lakefeed::environment::{self, Environment};
@@ -14,7 +16,7 @@ use lakefeed::error::{Error, ErrorKind, Result};
 use lakefeed::event::{self, Answer, Request};
 use lakefeed::ingest::{self, IngestPlan};
 use lakefeed::lease;
-use lakefeed::ledger::Ledger;
+use lakefeed::ledger::{Entry, Ledger};
 use lakefeed::repair;
 use lakefeed::table::{Snapshot, Table};
 use lakefeed::{source, table};
@@ -131,7 +133,7 @@ async fn ingest_feed(environment: &Environment, feed: &Feed, json: bool) -> Resu
 }
 
 async fn plan(environment: &Environment, feed: &Feed, json: bool) -> Result<ExitCode> {
-    let found = source::discover(&environment.stores, &feed.source).await?;
+    let found = source::discover(&environment.stores, &feed.source).try_collect().await?;
     let plan = ingest::plan(environment, feed, found).await?;
     let text = if json { to_json(&plan)? } else { report::plan(&plan) };
     to_stdout(text.as_bytes())?;
@@ -151,14 +153,18 @@ async fn show(table: &str, rows: usize, resources: &Resources) -> Result<ExitCod
     to_stdout(report::rows(&batches)?.as_bytes())
 }
 
-/// Sums a table up at its newest version.
+/// Sums a table and its ledger up at the newest version.
 async fn maintain(table: &str, resources: &Resources) -> Result<ExitCode> {
     let (settings, environment) = open(resources).await?;
     let feed = settings.feed_of_table(table);
     let table = table::open(&environment, &feed)?;
-    let version = existing(table.as_ref(), &feed.ledger).await?.version;
+    existing(table.as_ref(), &feed.ledger).await?;
+    let Feed { ledger, commit_attempts_max, .. } = &feed;
+    let merges =
+        commit::merge_ledger(&environment, table.as_ref(), ledger, *commit_attempts_max).await?;
+    let version = existing(table.as_ref(), ledger).await?.version;
     let checkpoint = table.checkpoint(&environment, version).await?;
-    to_stdout(report::checkpoint(version, checkpoint).as_bytes())
+    to_stdout(report::maintenance(merges, version, checkpoint).as_bytes())
 }
 
 /// The newest version of a table that must be there.
@@ -177,13 +183,11 @@ async fn ledger(command: &LedgerCommand) -> Result<ExitCode> {
     let column = feed.source_file_column.clone().unwrap_or_default();
     let table = table::open(&environment, &feed)?;
     let repaired = match command {
-        LedgerCommand::Show(_) => {
+        LedgerCommand::Show { objects, .. } => {
             let pinned = existing(table.as_ref(), ledger).await?;
             let id = &pinned.table_id;
             let ledger = Ledger::load(table.as_ref(), id, ledger, pinned.pointer).await?;
-            let text =
-                if *json { lines(ledger.entries())? } else { report::ledger(ledger.entries()) };
-            return to_stdout(text.as_bytes());
+            return show_ledger(table.as_ref(), &ledger, objects, *json).await;
         }
         LedgerCommand::Adopt(_) => repair::adopt(&environment, table.as_ref(), ledger).await?,
         LedgerCommand::Rebuild(_) => {
@@ -193,6 +197,28 @@ async fn ledger(command: &LedgerCommand) -> Result<ExitCode> {
     };
     let text = if *json { to_json(&repaired)? } else { report::repair(ledger, &repaired) };
     to_stdout(text.as_bytes())
+}
+
+/// Shows the entries of `objects`, or all of them, some at a time: there may be millions.
+async fn show_ledger(
+    table: &dyn Table,
+    ledger: &Ledger,
+    objects: &[String],
+    json: bool,
+) -> Result<ExitCode> {
+    let text = |entries: &[Entry]| if json { lines(entries) } else { Ok(report::ledger(entries)) };
+    if !objects.is_empty() {
+        let found = ledger.find(table, objects.iter().map(String::as_str)).await?;
+        let of_objects = objects.iter().flat_map(|name| found.of(name));
+        let entries: Vec<Entry> = of_objects.cloned().collect();
+        return to_stdout(text(&entries)?.as_bytes());
+    }
+    let mut all = ledger.entries(table);
+    while let Some(entries) = all.try_next().await? {
+        to_stdout(text(&entries)?.as_bytes())?;
+    }
+    let count = if json { String::new() } else { format!("{} entries\n", ledger.count()) };
+    to_stdout(count.as_bytes())
 }
 
 async fn lease(command: &LeaseCommand) -> Result<ExitCode> {

@@ -193,6 +193,7 @@ impl Lake {
             process: "conformance".to_owned(),
             time_box: None,
             budget: MemoryBudget::for_process(1 << 30).unwrap(),
+            ledger: lakefeed::ledger::Limits::default(),
         };
         let address = format!("{}/{TABLE}", self.store.address);
         let (format, commit) = (self.kind, self.commit);

@@ -1,0 +1,126 @@
+//! What the ledger says of one source object.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::source::SourceObject;
+
+/// The identity of an entry rebuilt from the table's rows: any version of its object.
+pub const ANY_IDENTITY: &str = "*";
+
+/// One source object that the table has taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The source's name, as the feed's `source_key` makes it, and as `_source_file` holds it.
+    pub name: String,
+    /// Which move of the ledger's pointer entered it: of one name's entries, the latest has the
+    /// highest.
+    pub sequence: u64,
+    /// Which version of the object.
+    pub identity: String,
+    /// Its size as stored.
+    pub size_bytes: u64,
+    /// The xxh3 of its bytes as stored, in hexadecimal.
+    pub content: String,
+    /// The append that took it.
+    pub append: Uuid,
+    /// The version of the table that took it.
+    pub version: u64,
+    /// How many of its rows the table took.
+    pub rows: u64,
+    /// How many it did not.
+    pub rows_rejected: u64,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Whether its rows are in the table because of this entry.
+    pub state: EntryState,
+}
+
+impl Entry {
+    /// What is known of an object before it is read: not how many rows it has, nor its content, nor
+    /// who takes it when.
+    pub fn draft(name: &str, object: &SourceObject, state: EntryState) -> Self {
+        Self {
+            name: name.to_owned(),
+            sequence: 0,
+            identity: object.identity.clone(),
+            size_bytes: object.size_bytes,
+            content: String::new(),
+            append: Uuid::nil(),
+            version: 0,
+            rows: 0,
+            rows_rejected: 0,
+            at: DateTime::UNIX_EPOCH,
+            state,
+        }
+    }
+
+    /// A content hash as entries write it.
+    pub fn render_content(hash: u64) -> String {
+        format!("{hash:016x}")
+    }
+}
+
+/// What an entry means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryState {
+    /// Its rows came with this entry.
+    In,
+    /// The same content under another identity (a touched file): its rows came with an older entry.
+    Alias,
+}
+
+/// How an object stands with the ledger.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Standing<'a> {
+    /// Nothing of this name was taken.
+    New,
+    /// This very version was.
+    Taken(&'a Entry),
+    /// Another version was; this is the latest one.
+    Other(&'a Entry),
+}
+
+/// The entries of some names.
+#[derive(Debug, Clone, Default)]
+pub struct Found(HashMap<String, Vec<Entry>>);
+
+impl Found {
+    /// The entries of one source, oldest first.
+    pub fn of(&self, name: &str) -> &[Entry] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// How the version `identity` of the object `name` stands.
+    pub fn standing(&self, name: &str, identity: &str) -> Standing<'_> {
+        let entries = self.of(name);
+        let taken = |entry: &&Entry| entry.identity == identity || entry.identity == ANY_IDENTITY;
+        match (entries.iter().rev().find(taken), entries.last()) {
+            (Some(entry), _) => Standing::Taken(entry),
+            (None, Some(latest)) => Standing::Other(latest),
+            (None, None) => Standing::New,
+        }
+    }
+
+    /// Every entry, in no particular order of names.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.0.values().flatten()
+    }
+}
+
+impl FromIterator<Entry> for Found {
+    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
+        let mut found: HashMap<String, Vec<Entry>> = HashMap::new();
+        for entry in entries {
+            found.entry(entry.name.clone()).or_default().push(entry);
+        }
+        for entries in found.values_mut() {
+            entries.sort_by_key(|entry| entry.sequence);
+        }
+        Self(found)
+    }
+}

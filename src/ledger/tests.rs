@@ -1,0 +1,270 @@
+//! The ledger's files, beside a list of what they should say.
+#![cfg(feature = "delta")]
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use object_store::memory::InMemory;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use uuid::Uuid;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::config::Feed;
+use crate::memory::MemoryBudget;
+use crate::store::Stores;
+
+const TABLE_ID: &str = "4ffcd4bb-0f52-4d7f-a6d7-4a1d5ab5ca26";
+
+/// The files of one ledger, and what they should say.
+struct World {
+    environment: Environment,
+    table: Box<dyn Table>,
+    ledger: Ledger,
+    expected: Vec<Entry>,
+}
+
+impl World {
+    async fn new(limits: Limits) -> Self {
+        let stores = Stores::new(PathBuf::from("/"));
+        stores.overlay("memory", Arc::new(InMemory::new()));
+        let environment = Environment {
+            clock: Arc::new(SystemClock::default()),
+            entropy: Arc::new(Entropy::from_seed(1)),
+            stores: Arc::new(stores),
+            process: "test".to_owned(),
+            time_box: None,
+            budget: MemoryBudget::for_process(1 << 30).unwrap(),
+            ledger: limits,
+        };
+        let feed = Feed { table: "memory:///t".to_owned(), ..Feed::default() };
+        let table = crate::table::open(&environment, &feed).unwrap();
+        let none = Ledger::unadopted("default", TABLE_ID);
+        let pointer = first_pointer(&environment.entropy);
+        let first = none.write_first_tail(table.as_ref(), pointer).await.unwrap();
+        let mut world = Self { environment, table, ledger: none, expected: Vec::new() };
+        world.commit(first).await;
+        world
+    }
+
+    async fn commit(&mut self, next: NextTail) {
+        let pointer = next.pointer;
+        next.clean_up(self.table.as_ref(), CommitOutcome::Committed(0)).await;
+        self.ledger = self.load(pointer).await.unwrap();
+    }
+
+    async fn load(&self, pointer: Pointer) -> Result<Ledger> {
+        Ledger::load(self.table.as_ref(), TABLE_ID, "default", Some(pointer)).await
+    }
+
+    fn entry(&self, name: &str) -> Entry {
+        let sequence = self.ledger.sequence() + 1;
+        Entry {
+            name: name.to_owned(),
+            sequence,
+            identity: format!("etag:{sequence:x}:7"),
+            size_bytes: 7,
+            content: Entry::render_content(sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            append: self.environment.entropy.uuid(),
+            version: sequence + 3,
+            rows: sequence % 5,
+            rows_rejected: sequence % 2,
+            at: self.environment.clock.now(),
+            state: if sequence.is_multiple_of(7) { EntryState::Alias } else { EntryState::In },
+        }
+    }
+
+    async fn enter(&mut self, names: impl IntoIterator<Item = &str>) {
+        let entries: Vec<Entry> = names.into_iter().map(|name| self.entry(name)).collect();
+        self.expected.extend(entries.clone());
+        let next =
+            self.ledger.write_next_tail(&self.environment, self.table.as_ref(), entries).await;
+        self.commit(next.unwrap()).await;
+    }
+
+    async fn merge(&mut self) -> bool {
+        let (environment, table) = (&self.environment, self.table.as_ref());
+        let Some(inputs) = self.ledger.runs_to_merge(environment) else { return false };
+        let merged = self.ledger.merge(environment, table, inputs).await.unwrap();
+        let next = self.ledger.write_merged_tail(environment, table, &merged).await.unwrap();
+        self.commit(next.unwrap()).await;
+        true
+    }
+
+    async fn found(&self, names: &BTreeSet<String>, after: u64) -> Vec<Entry> {
+        let names = names.iter().map(String::as_str);
+        let found = self.ledger.find_after(self.table.as_ref(), names, after).await.unwrap();
+        sorted(found.entries().cloned())
+    }
+
+    async fn files(&self) -> Vec<String> {
+        let folder = self.ledger.place.folder(self.table.as_ref());
+        let relative = |meta: object_store::ObjectMeta| {
+            let rest = meta.location.prefix_match(&folder).unwrap();
+            rest.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/")
+        };
+        let mut files: Vec<String> =
+            self.table.store().list(Some(&folder)).map_ok(relative).try_collect().await.unwrap();
+        files.sort();
+        files
+    }
+}
+
+fn sorted(entries: impl Iterator<Item = Entry>) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = entries.collect();
+    entries.sort_by(|a, b| (&a.name, a.sequence).cmp(&(&b.name, b.sequence)));
+    entries
+}
+
+/// As small as they can be.
+fn tiny() -> Limits {
+    Limits { tail_entries_max: 2, runs_alike_max: 2, merge_interval: 1, retired_files_max: 4 }
+}
+
+fn name(number: u32) -> String {
+    // Longer than bounds are by default, and different only after that; with what JSON escapes.
+    format!("s3://landing/{}/\"a\\b\"/ü {number}.csv", "x".repeat(80))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_folded_and_merged_nothing_is_forgotten() {
+    for seed in 0..20 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut world = World::new(tiny()).await;
+        for _ in 0..30 {
+            if rng.random_bool(0.3) {
+                world.merge().await;
+            } else {
+                let some = rng.random_range(1..6);
+                let names: BTreeSet<String> =
+                    (0..some).map(|_| name(rng.random_range(0..40))).collect();
+                world.enter(names.iter().map(String::as_str)).await;
+            }
+            let asked: BTreeSet<String> = (0..5).map(|_| name(rng.random_range(0..50))).collect();
+            let after = rng.random_range(0..=world.ledger.sequence());
+            let expected = world
+                .expected
+                .iter()
+                .filter(|entry| asked.contains(&entry.name) && entry.sequence > after);
+            assert_eq!(world.found(&asked, after).await, sorted(expected.cloned()), "{seed}");
+        }
+        let all: Vec<Entry> =
+            world.ledger.entries(world.table.as_ref()).try_concat().await.unwrap();
+        assert_eq!(sorted(all.into_iter()), sorted(world.expected.iter().cloned()));
+        assert_eq!(world.ledger.count(), world.expected.len() as u64);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_stay_few_and_their_files_too() {
+    let mut world = World::new(tiny()).await;
+    for number in 0..100 {
+        world.enter([name(number).as_str(), "b", "c"]).await;
+        while world.merge().await {}
+    }
+    assert!(world.ledger.runs().len() <= 9, "{}", world.ledger.runs().len());
+    let named: BTreeSet<String> = std::iter::once(tail::file_of(world.ledger.pointer().unwrap()))
+        .chain(world.ledger.runs().iter().map(|run| run.file.clone()))
+        .chain(world.ledger.header.retired.iter().cloned())
+        .collect();
+    assert_eq!(world.files().await, Vec::from_iter(named));
+    assert!(world.ledger.header.retired.len() <= 7, "{:?}", world.ledger.header.retired);
+}
+
+/// More than one row group, with one name on both sides of their boundary.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_many_row_groups_finds_each_name() {
+    let mut world = World::new(Limits { tail_entries_max: 0, ..tiny() }).await;
+    for _ in 0..3 {
+        // A row group has 18,000 rows: after the first name, which comes once, three of another do
+        // not fit before its end.
+        let mut names: Vec<String> = (0..20_000).map(|n| format!("{n:06}.csv")).collect();
+        names.extend(world.expected.is_empty().then(|| "!".to_owned()));
+        world.enter(names.iter().map(String::as_str)).await;
+    }
+    while world.merge().await {}
+    assert_eq!(world.ledger.runs().len(), 1);
+    let asked: BTreeSet<String> =
+        ["000000.csv", "005999.csv", "006000.csv", "011999.csv", "019999.csv", "nothing", "0"]
+            .map(str::to_owned)
+            .into();
+    let expected = world.expected.iter().filter(|entry| asked.contains(&entry.name));
+    assert_eq!(world.found(&asked, 0).await, sorted(expected.cloned()));
+    assert_eq!(world.found(&asked, 0).await.len(), 15);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_attempt_leaves_nothing_and_an_unknown_one_everything() {
+    let mut world = World::new(tiny()).await;
+    world.enter(["a", "b", "c", "d"]).await;
+    let before = world.files().await;
+    for (outcome, is_left) in [(CommitOutcome::Conflict, false), (CommitOutcome::Unknown, true)] {
+        let added = ["e", "f", "g"].map(|name| world.entry(name)).to_vec();
+        let (environment, table) = (&world.environment, world.table.as_ref());
+        let next = world.ledger.write_next_tail(environment, table, added).await.unwrap();
+        assert_eq!(world.files().await.len(), before.len() + 2);
+        next.clean_up(table, outcome).await;
+        assert_eq!(world.files().await != before, is_left, "{outcome:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_is_not_put_on_what_it_was_not_made_of() {
+    let mut world = World::new(tiny()).await;
+    for names in [["a", "b", "c"], ["d", "e", "f"]] {
+        world.enter(names).await;
+    }
+    let (environment, table) = (&world.environment, world.table.as_ref());
+    let inputs = world.ledger.runs_to_merge(environment).unwrap();
+    let merged = world.ledger.merge(environment, table, inputs).await.unwrap();
+    let fresh = world.ledger.write_fresh_tail(environment, table, &[]).await.unwrap();
+    let reset = world.load(fresh.pointer).await.unwrap();
+    assert!(reset.write_merged_tail(environment, table, &merged).await.unwrap().is_none());
+    let next = world.ledger.write_merged_tail(environment, table, &merged).await.unwrap();
+    let next = world.load(next.unwrap().pointer).await.unwrap();
+    assert!(next.write_merged_tail(environment, table, &merged).await.unwrap().is_none());
+    assert_eq!(next.count(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_gone_or_damaged_is_missing_and_not_empty() {
+    let mut world = World::new(tiny()).await;
+    world.enter(["a", "b", "c"]).await;
+    let table = world.table.as_ref();
+    let path = world.ledger.place.file(table, &world.ledger.runs()[0].file);
+    let body = table.store().get(&path).await.unwrap().bytes().await.unwrap();
+    let damaged: Vec<u8> = body.iter().map(|byte| byte ^ 1).collect();
+    table.store().put(&path, damaged.into()).await.unwrap();
+    let error = world.ledger.find(table, ["b"]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LedgerMissing, "{error}");
+    table.store().delete(&path).await.unwrap();
+    let error = world.ledger.find(table, ["b"]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LedgerMissing, "{error}");
+    // What cannot be in it needs no look.
+    assert!(world.ledger.find(table, ["z"]).await.unwrap().of("z").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_lakefeeds_ledger_is_refused() {
+    let mut world = World::new(tiny()).await;
+    world.enter(["a"]).await;
+    let table = world.table.as_ref();
+    let pointer = world.ledger.pointer().unwrap();
+    let path = world.ledger.place.file(table, &tail::file_of(pointer));
+    let body = table.store().get(&path).await.unwrap().bytes().await.unwrap();
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    let newer = text.replace("lakefeed-ledger/2", "lakefeed-ledger/3");
+    table.store().put(&path, newer.into_bytes().into()).await.unwrap();
+    let error = world.load(pointer).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TableUnsupported, "{error}");
+    assert!(error.to_string().contains("lakefeed-ledger/3"), "{error}");
+}
+
+#[test]
+fn an_append_id_is_no_name() {
+    // The files of runs are no tails, whatever their names look like.
+    assert_eq!(tail::pointer_in(&format!("{}.ledger", Uuid::nil())), None);
+    assert_eq!(tail::pointer_in(&tail::file_of(7 << 24 | 5)), Some(7 << 24 | 5));
+}
