@@ -50,8 +50,9 @@ def memory(parts: list[dict], folder: Path):
     for name, of_name in points.items():
         # What was left out at the largest size has no line worth looking at.
         if len(of_name) == len(parts):
-            is_ours = {"color": OURS_COLOUR, "linewidth": 2.5} if name == OURS else {}
-            axis.plot(*zip(*of_name), marker="o", markersize=3, label=name, **is_ours)
+            # C0 looks like ours.
+            colour = OURS_COLOUR if name == OURS else f"C{len(axis.lines)}"
+            axis.plot(*zip(*of_name), marker="o", markersize=3, label=name, color=colour)
     axis.set(xscale="log", yscale="log", xlabel="CSV, MB", ylabel="peak RSS, MB")
     axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     save(figure, folder, "memory")

@@ -43,10 +43,9 @@ class Spread:
         return cls(statistics.median(values), min(values), max(values))
 
     def show(self, per_unit: float = 1) -> str:
-        median = number(self.median / per_unit)
-        if self.least == self.most:
-            return median
-        return f"{median} ({number(self.least / per_unit)}–{number(self.most / per_unit)})"
+        median, least, most = (
+            number(value / per_unit) for value in (self.median, self.least, self.most))
+        return median if least == most else f"{median} ({least}–{most})"
 
 
 def number(value: float) -> str:

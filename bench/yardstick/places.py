@@ -40,9 +40,10 @@ def binary() -> Path:
     )
     if built.returncode:
         raise Broken("cargo could not build lakefeed")
-    artifacts = map(json.loads, built.stdout.splitlines())
-    (executable,) = {a["executable"] for a in artifacts if a.get("executable")}
-    return Path(executable)
+    for message in map(json.loads, built.stdout.splitlines()):
+        if message.get("executable") and message["target"]["name"] == "lakefeed":
+            return Path(message["executable"])
+    raise Broken("cargo built no binary called lakefeed")
 
 
 def python() -> Path:
