@@ -75,7 +75,8 @@ impl DynamoDb {
         };
         options.validate().map_err(unusable)?;
         let credentials = s3::credentials(access).map_err(unusable)?;
-        let network = http::connect(options.allow_http == Some(true)).map_err(unusable)?;
+        let may_be_plain = options.allow_http == Some(true);
+        let network = http::connect(options.request_seconds_max, may_be_plain).map_err(unusable)?;
         let region = options.region.unwrap_or_else(|| DEFAULT_REGION.to_owned());
         Ok(Self::through(network, credentials, region, options.endpoint))
     }

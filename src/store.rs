@@ -318,6 +318,9 @@ pub(crate) enum Misdirected {
     /// Nothing says who we are.
     #[error("there are no credentials")]
     NoCredentials,
+    /// They are nobody's, or nobody's any more; S3's word for it.
+    #[error("the credentials are not accepted ({0})")]
+    WrongCredentials(&'static str),
 }
 
 /// What `error` means, about `object`, where it can only be mended in the configuration.
@@ -332,6 +335,11 @@ pub(crate) fn misdirected(object: &str, error: &object_store::Error) -> Option<E
         }
         Misdirected::NoCredentials => {
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where there is a role"
+                .to_owned()
+        }
+        Misdirected::WrongCredentials(_) => {
+            "check or renew the credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and \
+             AWS_SESSION_TOKEN belong together"
                 .to_owned()
         }
     };

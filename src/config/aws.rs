@@ -64,6 +64,16 @@ pub(super) fn validate_texts(fields: &[(&str, &Option<String>)]) -> Result<()> {
     }
 }
 
+/// Refuses a `request_seconds_max` with which no request would have its answer, or that is longer
+/// than `seconds_max`.
+pub(super) fn validate_seconds(seconds: u64, seconds_max: u64) -> Result<()> {
+    match seconds {
+        _ if (1..=seconds_max).contains(&seconds) => Ok(()),
+        _ => Err(wrong(format!("request_seconds_max is {seconds}"))
+            .with_advice(format!("give it from 1 to {seconds_max}"))),
+    }
+}
+
 /// Refuses an `endpoint` that is no server's address, or that is spoken to without encryption unless
 /// `allow_http` says that it may be.
 pub(super) fn validate_endpoint(endpoint: Option<&str>, allow_http: Option<bool>) -> Result<()> {
@@ -95,6 +105,22 @@ mod tests {
         let variables = AwsVariables::from_iter([("AWS_A", "a"), ("AWS_B", "b")]);
         assert_eq!(variables.first_of(&["AWS_C", "AWS_B", "AWS_A"]), Some("b"));
         assert_eq!(variables.first_of(&["AWS_C"]), None);
+    }
+
+    #[test]
+    fn a_request_has_some_time_and_not_for_ever() {
+        for (request_seconds_max, of_s3, of_dynamodb) in [
+            (0, false, false),
+            (1, true, true),
+            (20, true, true),
+            (21, true, false),
+            (301, false, false),
+        ] {
+            let s3 = S3Options { request_seconds_max, ..S3Options::default() };
+            assert_eq!(s3.validate().is_ok(), of_s3, "{s3:?}");
+            let dynamodb = DynamoDbOptions { request_seconds_max, ..DynamoDbOptions::default() };
+            assert_eq!(dynamodb.validate().is_ok(), of_dynamodb, "{dynamodb:?}");
+        }
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 use serde::Deserialize;
 
-use super::aws::{validate_endpoint, validate_texts};
+use super::aws::{validate_endpoint, validate_seconds, validate_texts};
 use super::wrong;
 use crate::error::Result;
 
 /// What the name of a table, or its ARN, may have beside letters and digits.
 const TABLE_PUNCTUATION: [char; 5] = ['_', '-', '.', ':', '/'];
+
+/// The longest that a request may take: as long as it may with all that repeat it.
+const REQUEST_SECONDS_MAX: u64 = 20;
 
 /// The `[dynamodb]` table of `lakefeed.toml`. What is left out is as the environment says.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -24,6 +27,8 @@ pub struct DynamoDbOptions {
     pub endpoint: Option<String>,
     /// Whether the endpoint may be spoken to without encryption.
     pub allow_http: Option<bool>,
+    /// How long a request with its answer may take, in seconds.
+    pub request_seconds_max: u64,
 }
 
 impl Default for DynamoDbOptions {
@@ -34,6 +39,7 @@ impl Default for DynamoDbOptions {
             region: None,
             endpoint: None,
             allow_http: None,
+            request_seconds_max: 5,
         }
     }
 }
@@ -45,6 +51,7 @@ impl DynamoDbOptions {
     /// [`crate::error::ErrorKind::Configuration`], naming the field.
     pub fn validate(&self) -> Result<()> {
         validate_texts(&[("endpoint", &self.endpoint), ("region", &self.region)])?;
+        validate_seconds(self.request_seconds_max, REQUEST_SECONDS_MAX)?;
         validate_endpoint(self.endpoint.as_deref(), self.allow_http)?;
         let legal = |c: char| c.is_ascii_alphanumeric() || TABLE_PUNCTUATION.contains(&c);
         let tables =

@@ -87,6 +87,11 @@ fn every_default_is_the_codes() {
     assert_eq!(Settings::parse("feed = []").unwrap(), Settings::default());
     assert_eq!(Settings::parse("s3 = {}").unwrap(), Settings::default());
     assert_eq!(Settings::parse("dynamodb = {}").unwrap(), Settings::default());
+    for Described { name, default, .. } in described("`[s3]`") {
+        if let Some(default) = default {
+            assert_eq!(s3(&format!("{name} = {default}\n")), s3(""), "{name}");
+        }
+    }
     for Described { name, default, .. } in described("`[dynamodb]`") {
         if let Some(default) = default {
             assert_eq!(dynamodb(&format!("{name} = {default}\n")), dynamodb(""), "{name}");

@@ -2,11 +2,15 @@
 
 use serde::Deserialize;
 
-use super::aws::{validate_endpoint, validate_texts};
+use super::aws::{validate_endpoint, validate_seconds, validate_texts};
 use crate::error::Result;
 
+/// The longest that a request may take. Repeated, it goes out as it was signed, and S3 takes no
+/// signature that is older than fifteen minutes.
+const REQUEST_SECONDS_MAX: u64 = 300;
+
 /// The `[s3]` table of `lakefeed.toml`. What is left out is as the environment says.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct S3Options {
     /// The address of a store other than Amazon's.
@@ -23,6 +27,24 @@ pub struct S3Options {
     pub request_payer: Option<bool>,
     /// Whether requests go unsigned, to buckets that anyone may read.
     pub unsigned: Option<bool>,
+    /// How long a request with its answer may take, in seconds.
+    pub request_seconds_max: u64,
+}
+
+impl Default for S3Options {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            region: None,
+            virtual_hosted_style: None,
+            allow_http: None,
+            sse_kms_key_id: None,
+            request_payer: None,
+            unsigned: None,
+            // The longest sends or fetches some megabytes.
+            request_seconds_max: 60,
+        }
+    }
 }
 
 impl S3Options {
@@ -36,6 +58,7 @@ impl S3Options {
             ("region", &self.region),
             ("sse_kms_key_id", &self.sse_kms_key_id),
         ])?;
+        validate_seconds(self.request_seconds_max, REQUEST_SECONDS_MAX)?;
         validate_endpoint(self.endpoint.as_deref(), self.allow_http)
     }
 }

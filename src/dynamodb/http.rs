@@ -12,17 +12,15 @@ use aws_smithy_runtime_api::client::http::{
 };
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
+use object_store::ClientOptions;
 use object_store::client::{
     self as network, HttpConnector as _, HttpError, HttpErrorKind, HttpResponseBody,
     ReqwestConnector,
 };
-use object_store::{ClientConfigKey, ClientOptions};
 
 use crate::error::{Error, ErrorKind, Result, cause_in};
 use crate::store::s3;
 
-/// How long one attempt may take, with its answer.
-const ATTEMPT_SECONDS_MAX: u64 = 5;
 /// The largest answer: the service ends a page at one megabyte.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// The header that names the call, after the service's name and a dot.
@@ -30,15 +28,14 @@ const CALL_HEADER: &str = "x-amz-target";
 /// The calls that change nothing.
 const READS: [&str; 4] = ["BatchGetItem", "DescribeTable", "GetItem", "Query"];
 
-/// What carries requests.
+/// What carries requests, each of which may take `request_seconds_max` with its answer.
 ///
 /// # Errors
 /// [`ErrorKind::Configuration`] where there can be no such client.
-pub(super) fn connect(allow_http: bool) -> Result<Network> {
-    let options = s3::client_limits()
+pub(super) fn connect(request_seconds_max: u64, allow_http: bool) -> Result<Network> {
+    let options = s3::client_limits(request_seconds_max)
         .into_iter()
         .fold(ClientOptions::new(), |options, (key, value)| options.with_config(key, value))
-        .with_config(ClientConfigKey::Timeout, format!("{ATTEMPT_SECONDS_MAX} seconds"))
         .with_allow_http(allow_http);
     let client = ReqwestConnector {}.connect(&options).map_err(|cause| {
         Error::new(ErrorKind::Configuration, "there is no HTTP client").with_cause(cause)

@@ -13,8 +13,14 @@ use crate::table::Table;
 
 /// Rows that are written at once.
 const BATCH_ROWS_MAX: usize = 4096;
-/// What merging holds: a row group of each run, and the one that is written with its filters.
-const HELD_BYTES: u64 = 48 << 20;
+/// What the run that is written holds: an open row group, and two parts on their way.
+const HELD_TO_WRITE_BYTES: u64 = 24 << 20;
+/// What a run that is read holds at most: a row group, its pages, a batch.
+const HELD_TO_READ_BYTES: u64 = 6 << 20;
+/// The same of a small run, for each byte of its file.
+const HELD_BY_FILE: u64 = 16;
+/// What the filters and the footer of the run that is written take for each entry.
+const HELD_BY_ENTRY_BYTES: u64 = 3;
 /// Runs that are merged at once: each holds a row group.
 const RUNS_MAX: usize = 16;
 
@@ -56,7 +62,8 @@ impl Ledger {
         table: &dyn Table,
         inputs: Vec<Run>,
     ) -> Result<Merged> {
-        let _held = environment.budget.try_reserve("merging the ledger", HELD_BYTES)?;
+        let held_bytes = held_bytes(&inputs);
+        let _held = environment.budget.try_reserve("merging the ledger", held_bytes)?;
         let mut cursors = Vec::with_capacity(inputs.len());
         for run in &inputs {
             let rows = run.rows(table.store(), &self.place.file(table, &run.file)).await?;
@@ -104,6 +111,13 @@ impl Merged {
     pub async fn delete(self, table: &dyn Table) {
         delete_all(table, vec![self.path]).await;
     }
+}
+
+fn held_bytes(inputs: &[Run]) -> u64 {
+    let of_run = |run: &Run| {
+        (run.bytes * HELD_BY_FILE).min(HELD_TO_READ_BYTES) + run.entries * HELD_BY_ENTRY_BYTES
+    };
+    HELD_TO_WRITE_BYTES + inputs.iter().map(of_run).sum::<u64>()
 }
 
 /// How often a tail has grown `alike` times to make so many entries.

@@ -19,12 +19,11 @@ const RETRIES_MAX: usize = 6;
 /// The waits between them: the first, doubled each time up to the longest.
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(100);
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
-/// How long after its beginning a request is not repeated any more.
+/// How long after its beginning a request is not repeated any more, beside the time that one may
+/// take: one that hangs is repeated, too, where that is safe.
 const RETRY_SECONDS_MAX: u64 = 60;
-/// How long a connection, and how long a request with its answer may take: the longest sends or
-/// fetches some megabytes.
+/// How long a connection may take. How long a request may, the configuration says.
 const CONNECT_SECONDS_MAX: u64 = 5;
-const REQUEST_SECONDS_MAX: u64 = 60;
 /// Connections that are kept open although idle.
 const IDLE_CONNECTIONS_MAX: usize = 16;
 /// What a bucket's name may have beside letters and digits; a wildcard is none.
@@ -105,7 +104,7 @@ fn builder(access: &AwsAccess, bucket: &str) -> object_store::Result<AmazonS3Bui
                 base: 2.0,
             },
             max_retries: RETRIES_MAX,
-            retry_timeout: Duration::from_secs(RETRY_SECONDS_MAX),
+            retry_timeout: Duration::from_secs(RETRY_SECONDS_MAX + access.s3.request_seconds_max),
         })
         .with_http_connector(Connector::new(region)))
 }
@@ -113,7 +112,7 @@ fn builder(access: &AwsAccess, bucket: &str) -> object_store::Result<AmazonS3Bui
 fn configured(mut builder: AmazonS3Builder, options: &S3Options) -> AmazonS3Builder {
     // Options of the client replace each other as a whole; keys are set one by one.
     let client = |key| AmazonS3ConfigKey::Client(key);
-    for (key, value) in client_limits() {
+    for (key, value) in client_limits(options.request_seconds_max) {
         builder = builder.with_config(client(key), value);
     }
     let S3Options {
@@ -124,6 +123,7 @@ fn configured(mut builder: AmazonS3Builder, options: &S3Options) -> AmazonS3Buil
         sse_kms_key_id,
         request_payer,
         unsigned,
+        request_seconds_max: _,
     } = options;
     let text = |flag: &Option<bool>| flag.map(|flag| flag.to_string());
     for (key, value) in [
@@ -144,12 +144,12 @@ fn configured(mut builder: AmazonS3Builder, options: &S3Options) -> AmazonS3Buil
     }
 }
 
-/// What every client of Amazon's services keeps to.
-pub(crate) fn client_limits() -> [(ClientConfigKey, String); 4] {
+/// What every client of Amazon's services keeps to, with the time that a request may take.
+pub(crate) fn client_limits(request_seconds_max: u64) -> [(ClientConfigKey, String); 4] {
     [
         (ClientConfigKey::UserAgent, USER_AGENT.to_owned()),
         (ClientConfigKey::ConnectTimeout, format!("{CONNECT_SECONDS_MAX} seconds")),
-        (ClientConfigKey::Timeout, format!("{REQUEST_SECONDS_MAX} seconds")),
+        (ClientConfigKey::Timeout, format!("{request_seconds_max} seconds")),
         (ClientConfigKey::PoolMaxIdlePerHost, IDLE_CONNECTIONS_MAX.to_string()),
     ]
 }

@@ -1,7 +1,8 @@
 //! What S3 answers that the client would not understand, put so that it does.
 //!
 //! The client fails a whole page of a listing at the first key that none of its paths stands for
-//! (`a//b.csv`), and cannot tell a bucket that is missing, or is elsewhere, from other failures.
+//! (`a//b.csv`), and cannot tell a bucket that is missing, or is elsewhere, from other failures, nor
+//! credentials that are wrong from rights that are missing.
 //! Between it and the network, such keys are given an alias, and such failures a type. So is the
 //! lack of credentials, which the client meets as a failure to reach a machine that is not there.
 
@@ -21,6 +22,10 @@ const METADATA_HOST: &str = "169.254.169.254";
 /// What an alias begins with: a character for private use, so that a key that begins with it, if
 /// there ever is one, can be given an alias too.
 const ALIAS_MARK: char = '\u{F8FF}';
+/// How S3 says that it does not know us, or not any more. A request that was too long on its way
+/// (`RequestTimeTooSkewed`) is none of these: the next is signed anew.
+const NOT_AUTHENTIC: [&str; 4] =
+    ["SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidToken", "ExpiredToken"];
 /// The client's region where nobody names one.
 const DEFAULT_REGION: &str = "us-east-1";
 
@@ -66,8 +71,9 @@ impl HttpService for Interpreter {
             return Err(HttpError::new(HttpErrorKind::Unknown, misdirected));
         }
         let is_missing = parts.status.as_u16() == 404;
+        let is_refused = matches!(parts.status.as_u16(), 400 | 403);
         let is_page = is_listing && parts.status.is_success();
-        if !is_missing && !is_page {
+        if !is_missing && !is_refused && !is_page {
             return Ok(HttpResponse::from_parts(parts, body));
         }
         let text = body.bytes().await?;
@@ -76,6 +82,15 @@ impl HttpService for Interpreter {
         };
         if is_missing && element(xml, "Code") == Some("NoSuchBucket") {
             return Err(HttpError::new(HttpErrorKind::Unknown, Misdirected::NoBucket));
+        }
+        if is_refused
+            && let Some(code) = element(xml, "Code")
+            && let Some(known) = NOT_AUTHENTIC.into_iter().find(|known| *known == code)
+        {
+            return Err(HttpError::new(
+                HttpErrorKind::Unknown,
+                Misdirected::WrongCredentials(known),
+            ));
         }
         let body = match with_aliases(xml) {
             Some(xml) if is_page => xml.into(),
@@ -259,6 +274,16 @@ mod tests {
 
         let denied = Canned { status: 403, region: None, body: body("AccessDenied") };
         assert_eq!(listing_error(denied).await.kind(), ErrorKind::SourceUnavailable);
+
+        for (status, code) in [(403, "SignatureDoesNotMatch"), (400, "ExpiredToken")] {
+            let forged = Canned { status, region: None, body: body(code) };
+            let error = listing_error(forged).await;
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert!(error.message().contains(code), "{error}");
+            assert!(error.advice().unwrap().contains("AWS_SECRET_ACCESS_KEY"), "{error}");
+        }
+        let late = Canned { status: 403, region: None, body: body("RequestTimeTooSkewed") };
+        assert_eq!(listing_error(late).await.kind(), ErrorKind::SourceUnavailable);
 
         let nobody = Canned { status: 404, region: None, body: String::new() };
         let anywhere = ["s3://b/".to_owned()];

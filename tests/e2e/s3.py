@@ -1,5 +1,7 @@
-"""S3 and DynamoDB on the loopback: moto's server, one request at a time, with a hook for faults."""
+"""S3 and DynamoDB on the loopback: moto's server, one request at a time, with a hook for faults, and behind
+a check of signatures and of signed bodies, which moto has not."""
 
+import io
 import os
 import re
 import socket
@@ -23,6 +25,7 @@ from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 import lake
+import signatures
 
 REGION = "eu-central-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -44,13 +47,14 @@ class Request:
 
 
 CUT = "000 the connection is cut"
+HUNG = "000 the connection stays, and nothing comes"
 
 
 @dataclass
 class Fault:
     """Answers `status` to the first `times` requests that `wanted` picks; with `effect`, once the
-    server has done what it was asked, else instead. The status CUT cuts the connection; with none,
-    the server's own answer is given. Meanwhile `delay_seconds` pass, for everybody."""
+    server has done what it was asked, else instead. The status CUT cuts the connection, and HUNG
+    leaves it open without an answer; with none, the server's own answer is given. Meanwhile `delay_seconds` pass, for everybody."""
 
     wanted: Callable[[Request], bool]
     status: str | None = "500 Internal Server Error"
@@ -58,6 +62,8 @@ class Fault:
     times: int = 1
     headers: list[tuple[str, str]] = field(default_factory=list)
     delay_seconds: float = 0
+    # Whether a byte of the request's body is another when it arrives.
+    flips: bool = False
     struck: int = 0
 
 
@@ -70,6 +76,8 @@ class S3:
     faults: list[Fault] = field(default_factory=list)
     # Files that are served as they are, by path: moto would hold them, and copy them for each range.
     files: dict[str, Path] = field(default_factory=dict)
+    # What was refused for its signature, or for what its body became.
+    refused: list[tuple[Request, signatures.Refusal]] = field(default_factory=list)
 
     def client(self, service: str):
         return boto3.client(
@@ -161,6 +169,21 @@ def serve_file(path: Path, request: Request, start_response):
         return [file.read(last - first + 1)]
 
 
+def hang_up_on_nobody(connection: socket.socket) -> socket.socket:
+    """The other end sees what is returned, which stays open and silent as long as somebody holds it.
+    The server goes on with `connection`, and answers nobody."""
+    held = connection.dup()
+    nobody, _ = socket.socketpair()
+    os.dup2(nobody.fileno(), connection.fileno())
+    return held
+
+
+def flip_a_byte(environ: dict):
+    body = bytearray(signatures.take_body(environ))
+    body[len(body) // 2] ^= 1
+    environ["wsgi.input"] = io.BytesIO(body)
+
+
 class Quiet(WSGIRequestHandler):
     # One that connects and asks nothing, as a client's pool may, must not hold up all others.
     timeout = 2
@@ -185,6 +208,7 @@ def serve():
     """Starts a server with nothing in it. moto is not atomic under threads, so it gets none."""
     moto = DomainDispatcherApplication(create_backend_app)
     s3 = S3(endpoint="")
+    held = []
 
     def application(environ, start_response):
         headers = {k: v for k, v in environ.items() if k.startswith("HTTP_")}
@@ -192,25 +216,36 @@ def serve():
             environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"], headers
         )
         s3.requests.append(request)
+
+        def checked(environ, start_response):
+            if refusal := signatures.refusal(environ, {"test": "test"}):
+                s3.refused.append((request, refusal))
+                return refusal.answer(request.method, start_response)
+            if request.path in s3.files:
+                return serve_file(s3.files[request.path], request, start_response)
+            return moto(environ, start_response)
+
         for fault in s3.faults:
             if fault.struck < fault.times and fault.wanted(request):
                 fault.struck += 1
                 time.sleep(fault.delay_seconds)
+                if fault.flips:
+                    flip_a_byte(environ)
                 if fault.status is None:
                     continue
                 if fault.effect:
                     outcome = []
-                    list(moto(environ, lambda status, *_: outcome.append(status)))
+                    list(checked(environ, lambda status, *_: outcome.append(status)))
                     assert outcome[0][0] in "24", outcome
                 else:
                     environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
                 if fault.status == CUT:
                     environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+                if fault.status == HUNG:
+                    held.append(hang_up_on_nobody(environ["werkzeug.socket"]))
                 start_response(fault.status, [("Content-Length", "0"), *fault.headers])
                 return [b""]
-        if request.path in s3.files:
-            return serve_file(s3.files[request.path], request, start_response)
-        return moto(environ, start_response)
+        return checked(environ, start_response)
 
     server = make_server("127.0.0.1", 0, application, threaded=False, request_handler=Quiet)
     s3.endpoint = f"http://127.0.0.1:{server.server_port}"
@@ -224,6 +259,8 @@ def serve():
         server.shutdown()
         thread.join()
         server.server_close()
+        for connection in held:
+            connection.close()
 
 
 if __name__ == "__main__":

@@ -1,14 +1,19 @@
 """Checkpoints: written when they are due, complete, and read by everybody."""
 
+import io
 import json
 import os
 import time
+from collections import Counter
 
 import deltalake
+import moto.backends
 import pyarrow
+import pyarrow.parquet
 import pytest
 
 import lake
+import s3 as server
 
 INTERVAL = 5
 
@@ -66,6 +71,48 @@ def test_every_so_many_versions_the_table_is_summed_up(inbox, table, properties)
     assert lake.column(table, "id") == list(range(20))
 
 
+def test_a_version_is_summed_up_without_the_one_that_overtook_it(s3):
+    """Another writer commits between our commit and its checkpoint."""
+    table, log = "s3://lake/orders", "orders/_delta_log"
+    deltalake.DeltaTable.create(
+        table, deltalake.Schema.from_arrow(pyarrow.schema([("id", pyarrow.int64())])),
+        configuration={"delta.checkpointInterval": str(INTERVAL)}, storage_options=s3.storage_options,
+    )
+    body = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table({"id": [99]}), body)
+    s3.put("lake", "orders/theirs.parquet", body.getvalue())
+    add = {"path": "theirs.parquet", "partitionValues": {}, "size": len(body.getvalue()),
+           "modificationTime": 0, "dataChange": True}
+    overtaking = []
+
+    def overtake(request):
+        if request.path.endswith(f"{INTERVAL:020}.checkpoint.parquet") and not overtaking:
+            overtaking.append(request)
+            # Behind the server's back: it is busy with this very request.
+            buckets = moto.backends.get_backend("s3")["123456789012"]["aws"]
+            commit = json.dumps({"add": add}).encode()
+            buckets.put_object("lake", f"{log}/{INTERVAL + 1:020}.json", commit)
+        return False
+
+    s3.faults.append(server.Fault(overtake))
+    # Version 0 is the creation, 1 the ledger's beginning.
+    for number in range(2, INTERVAL + 1):
+        s3.put("landing", f"{number}.csv", f"id\n{number}\n")
+        run = lake.ingest(f"s3://landing/{number}.csv", table=table, env=s3.environment)
+        assert run.exit_code == 0, str(run)
+    assert overtaking
+    for version in range(INTERVAL + 1):
+        s3.client("s3").delete_object(Bucket="lake", Key=f"{log}/{version:020}.json")
+
+    def ids(version):
+        opened = deltalake.DeltaTable(table, version=version, storage_options=s3.storage_options)
+        rows = deltalake.QueryBuilder().register("t", opened).execute("SELECT id FROM t")
+        return sorted(row["id"] for row in pyarrow.table(rows).to_pylist())
+
+    assert ids(INTERVAL) == list(range(2, INTERVAL + 1))
+    assert ids(INTERVAL + 1) == [*range(2, INTERVAL + 1), 99]
+
+
 def test_what_was_deleted_stays_deleted(inbox, table):
     create(table)
     feed_one_by_one(inbox, table, range(3))
@@ -73,6 +120,13 @@ def test_what_was_deleted_stays_deleted(inbox, table):
     feed_one_by_one(inbox, table, range(3, 8))
     # Version 5 is the deletion, and its writer wrote no checkpoint.
     assert checkpoints(table) == [10]
+    # Readers look for tombstones of what is in a checkpoint, so that they would not mind.
+    (file,) = (table / "_delta_log").glob("*.checkpoint.parquet")
+    actions = [{kind: value for kind, value in row.items() if value}
+               for row in pyarrow.parquet.read_table(file).to_pylist()]
+    told = Counter(kind for action in actions for kind in action)
+    assert told == {"protocol": 1, "metaData": 1, "txn": 1, "add": 7, "remove": 1}
+    assert (hint(table)["size"], hint(table)["numOfAddFiles"]) == (11, 7)
     clean_up(table)
     assert lake.column(table, "id") == [0, 2, 3, 4, 5, 6, 7]
     # VACUUM needs the tombstones.

@@ -3,6 +3,8 @@
 import json
 import random
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import moto.backends
 import pytest
@@ -33,6 +35,11 @@ def invoke(s3, event, folder, source="s3://landing/orders/", **fields):
     answer = json.loads(lines.pop()) if lines and "batchItemFailures" in lines[-1] else None
     run.receipts = [lake.parse_receipt(line) for line in lines]
     return run, answer and [item["itemIdentifier"] for item in answer["batchItemFailures"]]
+
+
+def many_rows(count: int) -> str:
+    numbers = random.Random(7)
+    return "id,text\n" + "".join(f"{i},{numbers.getrandbits(256):064x}\n" for i in range(count))
 
 
 def is_commit(request):
@@ -95,9 +102,7 @@ def test_a_table_with_partitions_in_the_root_of_a_bucket(s3):
 
 
 def test_a_large_object_is_uploaded_in_parts(s3):
-    numbers = random.Random(7)
-    rows = "".join(f"{i},{numbers.getrandbits(256):064x}\n" for i in range(300_000))
-    s3.put("landing", "big.csv", "id,text\n" + rows)
+    s3.put("landing", "big.csv", many_rows(300_000))
     run = ingest_all(s3, "s3://landing/big.csv")
     assert run.receipts[0]["rows"] == 300_000
     assert any(r.method == "POST" and "uploadId=" in r.query for r in s3.requests)
@@ -175,15 +180,26 @@ def test_the_configuration_says_how_s3_is_reached(s3, tmp_path):
 # --- faults and rivals -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", ["500 Internal Server Error", "503 Slow Down", "409 Conflict"])
+@pytest.fixture
+def impatient(tmp_path):
+    """A configuration with which no answer is waited for longer than a second."""
+    config = tmp_path / "impatient.toml"
+    config.write_text("[s3]\nrequest_seconds_max = 1\n")
+    return ["--config", config]
+
+
+@pytest.mark.parametrize("status", [
+    "500 Internal Server Error", "503 Slow Down", "409 Conflict", server.HUNG,
+])
 @pytest.mark.parametrize("effect", [True, False], ids=["after it took effect", "instead"])
-def test_a_commit_whose_answer_was_lost_is_found_out_about(s3, status, effect):
-    """The client repeats the PUT by itself, and then meets its own commit as somebody else's."""
+def test_a_commit_whose_answer_was_lost_is_found_out_about(s3, impatient, status, effect):
+    """The client repeats the PUT by itself, and then meets its own commit as somebody else's; but for
+    one that hung, after which we look ourselves."""
     s3.put("landing", "a.csv", "id\n1\n")
     ingest_all(s3, "s3://landing/a.csv")
     s3.put("landing", "b.csv", "id\n2\n")
     s3.faults.append(server.Fault(is_commit, status, effect))
-    run = ingest_all(s3, "s3://landing/b.csv")
+    run = ingest_all(s3, "s3://landing/b.csv", arguments=impatient)
     assert s3.faults[0].struck == 1
     assert run.receipts[0]["status"] == lake.COMMITTED and run.receipts[0]["attempts"] == 1
     assert s3.column(TABLE, "id") == [1, 2]
@@ -215,43 +231,112 @@ def test_an_object_that_is_replaced_while_it_is_read_is_read_again(s3, has_table
 MAY_PASS = {"source_unavailable", "storage_unavailable", "source_changed", "commit_unknown"}
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize("effect", [True, False], ids=["after it took effect", "instead"])
-@pytest.mark.parametrize("status", [
+STATUSES = [
     "500 Internal Server Error", "503 Slow Down", "409 Conflict", "412 Precondition Failed", server.CUT,
-], ids=lambda status: status[:3])
-def test_one_fault_at_each_request_loses_and_doubles_nothing(s3, status, effect):
-    """From the first request of an ingest into a new table to its last, each in turn."""
-    s3.put("landing", "a.csv", "id\n1\n2\n")
-    struck, number = [], 0
-    while len(struck) == number:
-        number += 1
-        table, begin = f"s3://lake/{number}", len(s3.requests)
-        fault = server.Fault(lambda _: len(s3.requests) == begin + number, status, effect)
-        s3.faults[:] = [fault]
-        run = ingest(s3, "s3://landing/a.csv", table=table)
-        if fault.struck:
-            struck.append(s3.requests[begin + number - 1])
-        told = f"{number}: {struck[-1]}\n{run}"
+    server.HUNG,
+]
+# How many ingests go on at once, each of which waits for most of its time.
+RUNS_AT_ONCE = 8
+
+
+@dataclass
+class Struck:
+    """An ingest into a new table, in a bucket of its own, of which the request of this number fails."""
+
+    s3: server.S3
+    number: int
+    requests: list[server.Request] = field(default_factory=list)
+
+    def run(self, status, effect, arguments):
+        bucket, table = f"run-{self.number}", f"s3://run-{self.number}/orders"
+        place = {"LocationConstraint": server.REGION}
+        self.s3.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration=place)
+        self.s3.put(bucket, "a.csv", "id\n1\n2\n")
+
+        def wanted(request):
+            if request.path.split("/")[1] == bucket:
+                self.requests.append(request)
+                return len(self.requests) == self.number
+            return False
+
+        fault = server.Fault(wanted, status, effect)
+        self.s3.faults.append(fault)
+        run = ingest(self.s3, f"s3://{bucket}/a.csv", table=table, arguments=arguments)
+        self.s3.faults.remove(fault)
+        if self.number > 0:
+            assert fault.struck, f"{self.number}\n{run}"
+            self.check(run, status, effect, table)
+
+    def check(self, run, status, effect, table):
+        struck = self.requests[-1]
+        told = f"{self.number}: {struck}\n{run}"
         (receipt,) = run.receipts
         # A client that repeats its request gets over one failure, but that it takes its own first
         # tail of a new table for another writer's: the creation is then left to the next run.
-        is_repeated = status[0] == "5"
-        may_fail = not is_repeated or (effect and "/_lakefeed/" in struck[-1].path)
+        only_reads = struck.method in ("GET", "HEAD")
+        is_repeated = status[0] == "5" or (status == server.HUNG and only_reads)
+        may_fail = not is_repeated or (effect and "/_lakefeed/" in struck.path and not only_reads)
         assert receipt["status"] == lake.COMMITTED or may_fail, told
         assert receipt["error"] is None or receipt["error"]["kind"] in MAY_PASS, told
-        (again,) = ingest_all(s3, "s3://landing/a.csv", table=table).receipts
+        source = receipt["source"]
+        (again,) = ingest_all(self.s3, source, table=table).receipts
         was_taken = receipt["status"] == lake.COMMITTED
         assert again["status"] == (lake.DUPLICATE if was_taken else lake.COMMITTED), told
-        assert sorted(row["id"] for row in s3.read_with_deltalake(table)) == [1, 2], told
-    assert len(struck) > 15, "an ingest makes more requests than that"
+        assert sorted(row["id"] for row in self.s3.read_with_deltalake(table)) == [1, 2], told
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("effect", [True, False], ids=["after it took effect", "instead"])
+@pytest.mark.parametrize("status", STATUSES, ids=lambda status: status.split(" ", 1)[1])
+def test_one_fault_at_each_request_loses_and_doubles_nothing(s3, impatient, status, effect):
+    """From the first request of an ingest into a new table to its last, each in its turn."""
+    arguments = impatient if status == server.HUNG else []
+    whole = Struck(s3, 0)
+    whole.run(status, effect, arguments)
+    count = len(whole.requests)
+    assert count > 15, "an ingest makes more requests than that"
+    with ThreadPoolExecutor(RUNS_AT_ONCE) as pool:
+        runs = [Struck(s3, number) for number in range(1, count + 1)]
+        list(pool.map(lambda run: run.run(status, effect, arguments), runs))
+
+
+STEPS_OF_UPLOAD = {
+    "begin": lambda r: r.method == "POST" and r.query.startswith("uploads"),
+    "part": lambda r: r.method == "PUT" and "partNumber=2" in r.query,
+    "end": lambda r: r.method == "POST" and "uploadId=" in r.query,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("effect", [True, False], ids=["after it took effect", "instead"])
+def test_an_upload_of_which_a_request_hangs_loses_and_doubles_nothing(s3, impatient, tmp_path, effect):
+    source = tmp_path / "big.csv"
+    source.write_text(many_rows(300_000))
+    s3.files["/static/big.csv"] = source
+
+    def run(step):
+        table = f"s3://lake/{step}"
+        strikes = lambda r: r.path.startswith(f"/lake/{step}/") and STEPS_OF_UPLOAD[step](r)
+        fault = server.Fault(strikes, server.HUNG, effect)
+        s3.faults.append(fault)
+        first = ingest(s3, "s3://static/big.csv", table=table, arguments=impatient)
+        s3.faults.remove(fault)
+        (receipt,) = first.receipts
+        assert fault.struck == 1, str(first)
+        # An upload that ended is not there to be ended again.
+        may_fail = step == "end" and effect
+        assert receipt["status"] == lake.COMMITTED or may_fail, str(first)
+        assert receipt["error"] is None or receipt["error"]["kind"] in MAY_PASS, str(first)
+        ingest_all(s3, "s3://static/big.csv", table=table)
+        assert s3.query(table, "SELECT count(*), count(DISTINCT id) FROM t").fetchall() == [(300_000,) * 2]
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(run, STEPS_OF_UPLOAD))
 
 
 def test_an_upload_that_failed_is_aborted(s3):
-    numbers = random.Random(7)
-    rows = "".join(f"{i},{numbers.getrandbits(256):064x}\n" for i in range(300_000))
-    s3.put("landing", "big.csv", "id,text\n" + rows)
+    s3.put("landing", "big.csv", many_rows(300_000))
     s3.faults.append(server.Fault(lambda r: "partNumber=2" in r.query, "400 Bad Request", times=9))
     run = ingest(s3, "s3://landing/big.csv")
     assert run.exit_code == 1 and s3.faults[0].struck, str(run)

@@ -72,8 +72,9 @@ fn expired(listed: &[ObjectMeta], upto: Option<u64>, horizon: DateTime<Utc>) -> 
         .map(|(version, _)| version)
         .max();
     let Some(behind) = behind else { return Vec::new() };
+    // None of these is young: `oldest_kept` is before all that are.
     let mut expired: Vec<(u64, &Path)> = files()
-        .filter(|(version, file)| *version < behind && !is_young(file))
+        .filter(|(version, _)| *version < behind)
         .map(|(version, file)| (version, &file.location))
         .collect();
     expired.sort_unstable();

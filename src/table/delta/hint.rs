@@ -110,3 +110,34 @@ async fn read(store: &dyn ObjectStore, log: &Path) -> Result<Known> {
     let body = found.bytes().await.map_err(failed)?;
     Ok(Known::Something { checkpoint: serde_json::from_slice(&body).ok(), is })
 }
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    fn of(version: u64) -> LastCheckpoint {
+        LastCheckpoint { version, size: None, size_in_bytes: None, num_of_add_files: None }
+    }
+
+    #[tokio::test]
+    async fn it_never_moves_back() {
+        let (store, log) = (InMemory::new(), Path::from("t/_delta_log"));
+        assert_eq!(summed_up_to(&store, &log).await.unwrap(), None);
+        // Whoever sums up 5 may end after whoever summed up 7.
+        for (told, known) in [(3, 3), (7, 7), (5, 7), (7, 7), (8, 8)] {
+            advance(&store, &log, &of(told)).await.unwrap();
+            assert_eq!(summed_up_to(&store, &log).await.unwrap(), Some(known));
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_be_read_is_none() {
+        let (store, log) = (InMemory::new(), Path::from("t/_delta_log"));
+        store.put(&log.clone().join(FILE_NAME), "no json".into()).await.unwrap();
+        assert_eq!(summed_up_to(&store, &log).await.unwrap(), None);
+        advance(&store, &log, &of(3)).await.unwrap();
+        assert_eq!(summed_up_to(&store, &log).await.unwrap(), Some(3));
+    }
+}
