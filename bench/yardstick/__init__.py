@@ -1,0 +1,1 @@
+"""The yardstick: Lakefeed beside other ways from CSV to a Delta table. `bench/run --help`."""
