@@ -336,6 +336,65 @@ async fn a_ledger_of_another_table_is_refused() {
     assert_eq!(error.kind(), ErrorKind::LedgerForeign, "{error}");
 }
 
+/// Every commit is a run, and two runs are merged.
+fn tiny() -> ledger::Limits {
+    ledger::Limits {
+        tail_entries_max: 0,
+        runs_alike_max: 2,
+        merge_interval: 1,
+        retired_files_max: 0,
+    }
+}
+
+impl World {
+    async fn merge(&self) -> Result<u64> {
+        merge_ledger(&self.environment, self.table.as_ref(), "default", ATTEMPTS_MAX).await
+    }
+
+    async fn runs(&self) -> Vec<Path> {
+        let files = self.ledger_files().await.into_iter();
+        files.filter(|file| file.as_ref().contains("/runs/")).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_finds_a_run_gone_pins_again() {
+    let mut world = World::new();
+    world.environment.ledger = tiny();
+    world.take(&["first"]).await;
+    let plan = world.plan(&world.pin().await, &["mine"]);
+    // What it does not know yet, and must look into: its own name would be in the middle.
+    world.take(&["a", "z"]).await;
+    let pin = world.pin().await;
+    let before = world.runs().await;
+    for name in ["b", "c", "d", "e"] {
+        world.take(&[name]).await;
+        world.merge().await.unwrap();
+    }
+    assert!(!world.runs().await.iter().any(|run| before.contains(run)));
+    committed(world.commit(pin, &plan).await.unwrap());
+    assert_eq!(world.names().await, ["first", "a", "z", "b", "c", "d", "e", "mine"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_that_may_be_in_the_ledger_is_not_deleted() {
+    let faults = Arc::new(CommitsFail { fault: Fault::LoseRequest, left: AtomicU32::new(0) });
+    let clock = Arc::new(SystemClock::default());
+    let inner = Arc::new(InMemory::new());
+    let faulty = FaultyStore::new(inner, Arc::clone(&faults) as _, clock, Arc::default());
+    let mut world = World::over(Arc::new(faulty));
+    world.environment.ledger = tiny();
+    world.take(&["a"]).await;
+    world.take(&["b"]).await;
+    faults.left.store(u32::MAX, Ordering::SeqCst);
+    let error = world.merge().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CommitUnknown, "{error}");
+    assert_eq!(world.runs().await.len(), 3);
+    faults.left.store(0, Ordering::SeqCst);
+    assert_eq!(world.merge().await.unwrap(), 1);
+    assert_eq!(world.names().await, ["a", "b"]);
+}
+
 impl World {
     async fn ledger_files(&self) -> Vec<Path> {
         self.files_below(self.table.ledger_root()).await

@@ -14,18 +14,16 @@ use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
 use arrow::json::{LineDelimitedWriter, ReaderBuilder};
-use bytes::Bytes;
-use futures::future::BoxFuture;
-use futures::{FutureExt, TryStreamExt};
+use futures::TryStreamExt;
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream};
 use parquet::basic::Encoding;
 use parquet::bloom_filter::Sbbf;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::{
     BloomFilterPosition, EnabledStatistics, WriterProperties, WriterPropertiesBuilder,
 };
@@ -34,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Entry, trouble};
 use crate::error::{Error, ErrorKind, Result, cause_in};
-use crate::parquet::StreamedFile;
+use crate::parquet::{StoredFile, StreamedFile};
 
 /// A row group is read whole for one entry of it: some 800 KB.
 const ROW_GROUP_ROWS: usize = 18_000;
@@ -91,7 +89,7 @@ impl Run {
         names: &[&str],
     ) -> Result<Vec<Entry>> {
         let failed = |cause| read_error(&path, cause);
-        let mut file = RunFile::open(self, store, &path).await.map_err(failed)?;
+        let mut file = self.open(store, &path).await.map_err(failed)?;
         let metadata = file.metadata().await.map_err(failed)?;
         let groups = groups_that_may_hold(&mut file, metadata.metadata(), names);
         let groups = groups.await.map_err(failed)?;
@@ -99,7 +97,7 @@ impl Run {
         if groups.is_empty() {
             return Ok(found);
         }
-        let mut rows = file.rows(metadata, Some(groups)).map_err(failed)?;
+        let mut rows = rows(file, metadata, Some(groups)).map_err(failed)?;
         while let Some(batch) = rows.try_next().await.map_err(failed)? {
             let is_wanted =
                 |name: Option<&str>| name.is_some_and(|n| names.binary_search(&n).is_ok());
@@ -117,16 +115,38 @@ impl Run {
     /// Those of [`Run::find`].
     pub(super) async fn rows(&self, store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Rows> {
         let failed = |cause| read_error(path, cause);
-        let mut file = RunFile::open(self, store, path).await.map_err(failed)?;
+        let mut file = self.open(store, path).await.map_err(failed)?;
         let metadata = file.metadata().await.map_err(failed)?;
-        Ok(Rows { path: path.clone(), stream: file.rows(metadata, None).map_err(failed)? })
+        Ok(Rows { path: path.clone(), stream: rows(file, metadata, None).map_err(failed)? })
+    }
+
+    async fn open(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        path: &Path,
+    ) -> Result<StoredFile, ParquetError> {
+        let end_bytes = self.footer_bytes.max(WHOLE_BYTES_MAX);
+        StoredFile::open(store, path.clone(), self.bytes, end_bytes).await
+    }
+}
+
+fn rows(
+    file: StoredFile,
+    metadata: ArrowReaderMetadata,
+    groups: Option<Vec<usize>>,
+) -> Result<ParquetRecordBatchStream<StoredFile>, ParquetError> {
+    let rows = ParquetRecordBatchStreamBuilder::new_with_metadata(file, metadata);
+    let rows = rows.with_batch_size(BATCH_ROWS);
+    match groups {
+        Some(groups) => rows.with_row_groups(groups).build(),
+        None => rows.build(),
     }
 }
 
 /// The rows of a run, one batch after another.
 pub(super) struct Rows {
     path: Path,
-    stream: ParquetRecordBatchStream<RunFile>,
+    stream: ParquetRecordBatchStream<StoredFile>,
 }
 
 impl Rows {
@@ -299,7 +319,7 @@ fn within<'a, 'b>(names: &'a [&'b str], first: &[u8], last: &[u8]) -> &'a [&'b s
 
 /// The row groups that may hold one of `names`, by their bounds and by their filters.
 async fn groups_that_may_hold(
-    file: &mut RunFile,
+    file: &mut StoredFile,
     metadata: &ParquetMetaData,
     names: &[&str],
 ) -> Result<Vec<usize>, ParquetError> {
@@ -357,88 +377,6 @@ fn filter_range(group: &RowGroupMetaData) -> Range<u64> {
 
 fn end_of_filters(metadata: &ParquetMetaData) -> u64 {
     metadata.row_groups().iter().map(|group| filter_range(group).end).max().unwrap_or(0)
-}
-
-/// A run's file, whose end has been read.
-struct RunFile {
-    store: Arc<dyn ObjectStore>,
-    path: Path,
-    bytes: u64,
-    end: Bytes,
-}
-
-impl RunFile {
-    async fn open(
-        run: &Run,
-        store: &Arc<dyn ObjectStore>,
-        path: &Path,
-    ) -> Result<Self, ParquetError> {
-        let end_bytes = run.footer_bytes.max(WHOLE_BYTES_MAX).min(run.bytes);
-        let end = store.get_range(path, run.bytes - end_bytes..run.bytes).await?;
-        Ok(Self { store: Arc::clone(store), path: path.clone(), bytes: run.bytes, end })
-    }
-
-    async fn metadata(&mut self) -> Result<ArrowReaderMetadata, ParquetError> {
-        ArrowReaderMetadata::load_async(self, ArrowReaderOptions::new()).await
-    }
-
-    fn rows(
-        self,
-        metadata: ArrowReaderMetadata,
-        groups: Option<Vec<usize>>,
-    ) -> Result<ParquetRecordBatchStream<Self>, ParquetError> {
-        let rows = ParquetRecordBatchStreamBuilder::new_with_metadata(self, metadata);
-        let rows = rows.with_batch_size(BATCH_ROWS);
-        match groups {
-            Some(groups) => rows.with_row_groups(groups).build(),
-            None => rows.build(),
-        }
-    }
-
-    /// What of the file has been read already.
-    fn read_before(&self, range: &Range<u64>) -> Option<Bytes> {
-        let end_begins = self.bytes - self.end.len() as u64;
-        let start = usize::try_from(range.start.checked_sub(end_begins)?).ok()?;
-        let end = usize::try_from(range.end.checked_sub(end_begins)?).ok()?;
-        (end <= self.end.len()).then(|| self.end.slice(start..end))
-    }
-}
-
-impl AsyncFileReader for RunFile {
-    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
-        async move {
-            match self.read_before(&range) {
-                Some(bytes) => Ok(bytes),
-                None => Ok(self.store.get_range(&self.path, range).await?),
-            }
-        }
-        .boxed()
-    }
-
-    fn get_byte_ranges(
-        &mut self,
-        ranges: Vec<Range<u64>>,
-    ) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
-        async move {
-            match ranges.iter().map(|range| self.read_before(range)).collect() {
-                Some(read_before) => Ok(read_before),
-                None => Ok(self.store.get_ranges(&self.path, &ranges).await?),
-            }
-        }
-        .boxed()
-    }
-
-    fn get_metadata<'a>(
-        &'a mut self,
-        options: Option<&'a ArrowReaderOptions>,
-    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
-        async move {
-            let bytes = self.bytes;
-            let reader = ParquetMetaDataReader::new().with_arrow_reader_options(options);
-            Ok(Arc::new(reader.load_and_finish(self, bytes).await?))
-        }
-        .boxed()
-    }
 }
 
 fn read_error(path: &Path, cause: ParquetError) -> Error {

@@ -11,6 +11,7 @@
 mod partition;
 mod properties;
 mod statistics;
+mod stored;
 mod streamed;
 mod table_writer;
 mod upload;
@@ -19,6 +20,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use stored::StoredFile;
 pub use streamed::StreamedFile;
 pub use table_writer::TableWriter;
 

@@ -147,6 +147,38 @@ def test_one_can_be_asked_for(inbox, table):
     assert lake.column(table, "id") == [0, 1]
 
 
+def test_one_is_not_begun_where_the_one_before_is_too_large_to_read(inbox, table):
+    """Others write one row group for all files, and a row group is read whole."""
+    create(table)
+    feed_one_by_one(inbox, table, range(2))
+    deltalake.DeltaTable(table).create_checkpoint()
+    (version,) = checkpoints(table)
+    path = table / "_delta_log" / f"{version:020}.checkpoint.parquet"
+    theirs = pyarrow.parquet.read_table(path)
+    add = next(row for row in theirs.to_pylist() if row["add"])
+    many = [
+        {**add, "add": {**add["add"], "path": f"none/{number:0300}.parquet"}}
+        for number in range(200_000)
+    ]
+    one_group = pyarrow.concat_tables([theirs, pyarrow.Table.from_pylist(many, schema=theirs.schema)])
+    pyarrow.parquet.write_table(
+        one_group, path, compression="none", use_dictionary=False, row_group_size=len(one_group),
+    )
+    feed_one_by_one(inbox, table, [2])
+    refused = lake.run("maintain", table, "--memory", "160MiB")
+    assert refused.exit_code != 0 and "a checkpoint" in refused.stderr, str(refused)
+    assert "--memory" in refused.stderr, str(refused)
+    assert checkpoints(table) == [version]
+    lake.run("maintain", table, "--memory", "512MiB")
+    assert len(checkpoints(table)) == 2
+    # Ours is in small row groups, whatever it was made of.
+    again = lake.run("maintain", table, "--memory", "160MiB")
+    assert "already" in again.stdout, str(again)
+    feed_one_by_one(inbox, table, [3])
+    assert lake.run("maintain", table, "--memory", "160MiB").exit_code == 0
+    assert len(checkpoints(table)) == 3
+
+
 def test_the_hint_never_moves_back_and_is_only_a_hint(inbox, table):
     create(table)
     feed_one_by_one(inbox, table, range(6))

@@ -8,18 +8,20 @@
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use delta_kernel::ActionReconciliationIterator;
 use delta_kernel::engine::arrow_data::EngineDataArrowExt;
 use delta_kernel::snapshot::{Snapshot as KernelSnapshot, SnapshotRef};
+use delta_kernel::{ActionReconciliationIterator, Engine};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use url::Url;
 
 use super::hint::LastCheckpoint;
 use super::{DeltaTable, expiry, hint, slot};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::parquet::StreamedFile;
+use crate::parquet::{StoredFile, StreamedFile};
 use crate::store::storage_error;
 use crate::table::Checkpoint;
 
@@ -35,8 +37,11 @@ const TIME_TO_END_MIN: Duration = Duration::from_secs(5);
 /// A row group ends when it has so many rows, if it is not full before.
 const ROW_GROUP_ROWS_MAX: usize = 50_000;
 /// What writing one holds: an open row group, its encoded pages, the parts, and the batches and
-/// names of files that the kernel compares.
+/// names of files that the kernel compares; a row group of the checkpoint before comes on top.
 const HELD_BYTES: u64 = 96 << 20;
+
+/// What is read of another checkpoint's end at once: more than most footers.
+const FOOTER_BYTES: u64 = 64 << 10;
 
 /// Whether whoever has committed `version`, on top of what was read from the checkpoint before
 /// (`None`: from the first commit), writes one.
@@ -71,14 +76,17 @@ impl DeltaTable {
         if !has_time(environment, TIME_TO_BEGIN_MIN) {
             return Ok(Checkpoint::NoTime);
         }
-        let _held = environment.budget.try_reserve("a checkpoint", HELD_BYTES)?;
-        let at_version = move |engine: &dyn delta_kernel::Engine, url: &url::Url| {
-            let snapshot: SnapshotRef =
-                KernelSnapshot::builder_for(url).at_version(version).build(engine)?;
-            let retention = expiry::retention(&snapshot);
-            Ok((snapshot.create_checkpoint_writer(engine)?.checkpoint_data(engine)?, retention))
+        let at_version = move |engine: &dyn Engine, url: &Url| {
+            KernelSnapshot::builder_for(url).at_version(version).build(engine)
         };
-        let (actions, retention) = self.blocking(at_version).await?;
+        let snapshot: SnapshotRef = self.blocking(at_version).await?;
+        let held_bytes = HELD_BYTES + self.largest_row_group_bytes(&snapshot).await?;
+        let _held = environment.budget.try_reserve("a checkpoint", held_bytes)?;
+        let retention = expiry::retention(&snapshot);
+        let data = move |engine: &dyn Engine, _: &Url| {
+            snapshot.create_checkpoint_writer(engine)?.checkpoint_data(engine)
+        };
+        let actions = self.blocking(data).await?;
         let state = actions.state();
         let Some(size_in_bytes) = self.stream(environment, actions, path).await? else {
             return Ok(Checkpoint::NoTime);
@@ -95,6 +103,27 @@ impl DeltaTable {
             None => 0,
         };
         Ok(Checkpoint::Written { bytes: size_in_bytes, log_files_removed })
+    }
+
+    /// The largest row group of the checkpoint before, which may be another's and is read row group
+    /// by row group: some writers make one for all files of a table. Sidecars are not looked into.
+    async fn largest_row_group_bytes(&self, snapshot: &KernelSnapshot) -> Result<u64> {
+        let mut largest = 0;
+        for part in &snapshot.log_segment().listed.checkpoint_parts {
+            if part.extension != "parquet" {
+                continue;
+            }
+            let path = self.log().join(part.filename.as_str());
+            let footer = async {
+                let size = part.location.size;
+                let end_bytes = FOOTER_BYTES.min(size);
+                StoredFile::open(&self.store, path.clone(), size, end_bytes).await?.metadata().await
+            };
+            let footer = footer.await.map_err(|cause| unreadable(&path, cause))?;
+            let sizes = footer.metadata().row_groups().iter().map(|group| group.total_byte_size());
+            largest = sizes.map(i64::unsigned_abs).fold(largest, u64::max);
+        }
+        Ok(largest)
     }
 
     /// Writes the actions to a file; its size, or nothing where there was no time for all of them.
@@ -164,4 +193,10 @@ impl DeltaTable {
 fn has_time(environment: &Environment, min: Duration) -> bool {
     let left = |ends: Duration| ends.saturating_sub(environment.clock.monotonic());
     environment.time_box.is_none_or(|time_box| left(time_box.ends) >= min)
+}
+
+fn unreadable(path: &Path, cause: ParquetError) -> Error {
+    Error::new(ErrorKind::StorageUnavailable, "the checkpoint before cannot be read")
+        .with_object(path.as_ref())
+        .with_cause(cause)
 }
