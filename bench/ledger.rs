@@ -164,7 +164,8 @@ impl Bench {
     async fn move_to(&mut self, next: NextTail) {
         let table = self.table.as_ref();
         let pointer = next.pointer;
-        next.clean_up(table, CommitOutcome::Committed(0)).await;
+        let retired = next.settle(table, CommitOutcome::Committed(0)).await;
+        ledger::delete_all(table, retired).await;
         self.ledger = Ledger::load(table, TABLE_ID, "default", Some(pointer)).await.unwrap();
     }
 

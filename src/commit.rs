@@ -28,11 +28,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use object_store::path::Path;
 use uuid::Uuid;
 
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::{self, Entry, Found, Ledger, Merged, NextTail};
+use crate::ledger::{self, Entry, Found, Ledger, Merged, NextTail, Run};
 use crate::table::{
     Append, CommitOutcome, Creation, DataFile, Layout, Snapshot, Table, TableDefinition,
 };
@@ -48,9 +49,13 @@ const PREPARATIONS_MAX: u32 = 4;
 
 /// Merges of the ledger's runs in one go: each halves their number at least.
 const MERGES_MAX: u64 = 64;
+/// What a merge takes at least, and how far it gets, where there is a third of a processor and a store
+/// that answers slowly.
+const MERGE_TIME_MIN: Duration = Duration::from_secs(5);
+const MERGE_ENTRIES_PER_SECOND: u64 = 50_000;
 
 /// How often a table is loaded whose ledger seems to be missing.
-const LOADS_MAX: u32 = 3;
+const LOADS_MAX: u32 = 4;
 
 /// One version of the table, and what its ledger says at that version.
 #[derive(Debug, Clone)]
@@ -96,8 +101,10 @@ impl Pin {
         names: &[&str],
     ) -> Result<Option<(Self, Found)>> {
         let mut loads = 1;
+        let mut missing_at = None;
         loop {
             let Some(snapshot) = table.load(ledger).await? else { return Ok(None) };
+            let pointer = snapshot.pointer;
             match look_up(table, &snapshot, ledger, names).await {
                 Ok((ledger, found)) => {
                     let pin = Self { base: Base::Present(snapshot), ledger: Arc::new(ledger) };
@@ -107,6 +114,10 @@ impl Pin {
                 // ledger no longer names: only the current pointer tells what is missing (12).
                 Err(error) if error.kind() == ErrorKind::LedgerMissing && loads < LOADS_MAX => {
                     loads += 1;
+                    missing_at = Some(pointer);
+                }
+                Err(error) if error.kind() == ErrorKind::LedgerMissing => {
+                    return Err(if missing_at == Some(pointer) { error } else { outrun(error) });
                 }
                 Err(error) => return Err(error),
             }
@@ -167,6 +178,13 @@ impl Pin {
     }
 }
 
+/// What was missing was another thing each time: nothing is wrong.
+fn outrun(missing: Error) -> Error {
+    Error::new(ErrorKind::StorageUnavailable, "the ledger moves on faster than it is read")
+        .with_cause(missing)
+        .with_advice("run again; nothing is missing")
+}
+
 async fn look_up(
     table: &dyn Table,
     snapshot: &Snapshot,
@@ -210,6 +228,8 @@ pub enum Outcome {
         version: u64,
         /// How many times it was tried.
         attempts: u32,
+        /// What is left to do.
+        chores: Chores,
     },
     /// It was not committed and never will be; what it rests on has changed.
     PlanAgain {
@@ -220,6 +240,15 @@ pub enum Outcome {
         /// Whether its data files may be deleted: no attempt that named them can be visible.
         files_are_lost: bool,
     },
+}
+
+/// What is left to do after a commit, when there is time. Nothing that is promised rests on it.
+#[derive(Debug, Default)]
+pub struct Chores {
+    /// Whether runs of the ledger are to be merged.
+    pub is_merge_due: bool,
+    /// Files of the ledger that are to be deleted.
+    pub retired: Vec<Path>,
 }
 
 enum Judgement {
@@ -258,7 +287,10 @@ impl Plan {
         if let Some(mine) = entered_since.entries().find(|entry| entry.append == self.id) {
             return Ok(Judgement::Mine(mine.version));
         }
-        Ok(if self.fence != ledger.fence() {
+        Ok(if ledger.sequence() < self.sequence {
+            // What was entered since cannot be told by its sequence.
+            Judgement::NotRight("the table was put back to an older version")
+        } else if self.fence != ledger.fence() {
             Judgement::NotRight("the ledger's fence has moved")
         } else if self.layout != *pin.layout() {
             Judgement::NotRight("the table's columns have changed")
@@ -330,30 +362,40 @@ async fn race(
         attempts += 1;
         match plan.judge(table, &pin).await {
             Ok(Judgement::Right) => {}
-            Ok(Judgement::Mine(version)) => return Ok(Outcome::Committed { version, attempts }),
+            Ok(Judgement::Mine(version)) => {
+                let chores = Chores::default();
+                return Ok(Outcome::Committed { version, attempts, chores });
+            }
             Ok(Judgement::NotRight(reason)) => {
                 return Ok(Outcome::PlanAgain { reason, attempts, files_are_lost: true });
             }
             // Since this pin, the ledger may have left behind what it names (12).
-            Err(error) if error.kind() == ErrorKind::LedgerMissing && attempts < attempts_max => {
-                pin = pin_again(table, &pin).await?;
+            Err(error) if error.kind() == ErrorKind::LedgerMissing => {
+                let newest = pin_again(table, &pin).await?;
+                if newest.ledger.pointer() == pin.ledger.pointer() {
+                    return Err(error);
+                }
+                pin = newest;
                 continue;
             }
             Err(error) => return Err(error),
         }
         let (slot, step) = pin.next_step();
+        let mut retired = Vec::new();
         let outcome = match (&pin.base, step) {
             (Base::Absent(creation), _) => create(table, &pin, creation).await?,
             (Base::Present(snapshot), Step::Prepare) => {
                 adopt(environment, table, &pin, snapshot).await?
             }
             (Base::Present(snapshot), Step::Append) => {
-                try_append(environment, table, &pin, snapshot, plan).await?
+                try_append(environment, table, &pin, snapshot, plan, &mut retired).await?
             }
         };
         match (outcome, step) {
             (CommitOutcome::Committed(version), Step::Append) => {
-                return Ok(Outcome::Committed { version, attempts });
+                let is_merge_due = pin.ledger.is_merge_due(environment);
+                let chores = Chores { is_merge_due, retired };
+                return Ok(Outcome::Committed { version, attempts, chores });
             }
             // The table is ready now; that was no attempt of ours to append.
             (CommitOutcome::Committed(_), Step::Prepare) if preparations < PREPARATIONS_MAX => {
@@ -391,7 +433,7 @@ enum Step {
 async fn create(table: &dyn Table, pin: &Pin, creation: &Creation) -> Result<CommitOutcome> {
     let tail = pin.ledger.write_first_tail(table, creation.pointer).await?;
     let outcome = table.try_create(creation).await?;
-    tail.clean_up(table, outcome).await;
+    tail.settle(table, outcome).await;
     Ok(outcome)
 }
 
@@ -414,12 +456,13 @@ async fn try_append(
     pin: &Pin,
     snapshot: &Snapshot,
     plan: &Plan,
+    retired: &mut Vec<Path>,
 ) -> Result<CommitOutcome> {
     let ledger = &pin.ledger;
     let entries = plan.entries(environment, snapshot.version + 1, ledger.sequence() + 1);
     let tail = ledger.write_next_tail(environment, table, entries).await?;
     let outcome = table.try_commit(snapshot, &plan.append(), ledger.name(), tail.pointer).await?;
-    tail.clean_up(table, outcome).await;
+    retired.extend(tail.settle(table, outcome).await);
     Ok(outcome)
 }
 
@@ -433,7 +476,7 @@ async fn move_pointer(
 ) -> Result<CommitOutcome> {
     let nothing = Append { id: environment.entropy.uuid(), files: vec![], sources: vec![] };
     let outcome = table.try_commit(snapshot, &nothing, ledger.name(), tail.pointer).await?;
-    tail.clean_up(table, outcome).await;
+    ledger::delete_all(table, tail.settle(table, outcome).await).await;
     Ok(outcome)
 }
 
@@ -474,11 +517,26 @@ pub async fn merge_ledger(
     ledger: &str,
     attempts_max: u32,
 ) -> Result<u64> {
-    let mut merges = 0;
-    while merges < MERGES_MAX && !environment.is_over() {
+    let (mut merges, mut missing_at) = (0, None);
+    for _ in 0..MERGES_MAX {
         let Some(pin) = Pin::newest(table, ledger).await? else { break };
         let Some(inputs) = pin.ledger.runs_to_merge(environment) else { break };
-        let merged = pin.ledger.merge(environment, table, inputs).await?;
+        if !has_time_to_merge(environment, &inputs) {
+            tracing::warn!(uri = table.uri(), "no time to merge the ledger's runs");
+            break;
+        }
+        let pointer = pin.ledger.pointer();
+        let merged = match pin.ledger.merge(environment, table, inputs).await {
+            Ok(merged) => merged,
+            // Another has merged them, and they are gone (12).
+            Err(error)
+                if error.kind() == ErrorKind::LedgerMissing && missing_at != Some(pointer) =>
+            {
+                missing_at = Some(pointer);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         match put_merged(environment, table, pin, &merged, attempts_max).await {
             Ok(true) => merges += 1,
             // Another has merged them, or started the ledger anew.
@@ -492,6 +550,14 @@ pub async fn merge_ledger(
         }
     }
     Ok(merges)
+}
+
+/// Whether a merge would come to its end before the deadline, if there is one.
+fn has_time_to_merge(environment: &Environment, inputs: &[Run]) -> bool {
+    let entries: u64 = inputs.iter().map(|run| run.entries).sum();
+    let needed = MERGE_TIME_MIN + Duration::from_secs(entries / MERGE_ENTRIES_PER_SECOND);
+    let left = |ends: Duration| ends.saturating_sub(environment.clock.monotonic());
+    environment.time_box.is_none_or(|time_box| left(time_box.ends) >= needed)
 }
 
 /// Whether the merged run is in the ledger now.

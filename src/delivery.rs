@@ -38,6 +38,8 @@ pub struct Taken {
     pub tally: Tally,
     /// How long it took.
     pub duration: Duration,
+    /// Whether an error kept it from finding the rest.
+    pub ended_early: bool,
 }
 
 /// Checks what can be checked of the feeds before the first request.
@@ -101,6 +103,7 @@ pub async fn sweep(
             Ok(of_feed) => {
                 // What was late is left to the next sweep.
                 failed += (of_feed.tally.failed - of_feed.tally.late) as usize;
+                failed += usize::from(of_feed.ended_early);
                 taken.push(of_feed);
             }
             Err(error) if feeds.len() == 1 => return Err(error),
@@ -124,18 +127,37 @@ async fn sweep_feed(
     let mut tally = Tally::default();
     let found = source::discover(&environment.stores, &feed.source);
     let mut found = found.try_chunks(SWEEP_OBJECTS_MAX);
-    while let Some(some) = found.try_next().await.map_err(|TryChunksError(_, cause)| cause)? {
+    let mut error = None;
+    while error.is_none() {
+        let (some, ended) = match found.try_next().await {
+            Ok(Some(some)) => (some, None),
+            Ok(None) => break,
+            // What was found before the listing failed is taken all the same.
+            Err(TryChunksError(some, cause)) => (some, Some(cause)),
+        };
         if !ingest::has_time(environment) {
             tracing::info!(feed = feed.name, "the rest is left to the next sweep");
             break;
         }
-        tally.extend(&ingest::ingest(environment, feed, some, observer).await?);
+        if !some.is_empty() {
+            match ingest::ingest(environment, feed, some, observer).await {
+                Ok(receipts) => tally.extend(&receipts),
+                Err(cause) => error = Some(cause),
+            }
+        }
+        error = error.or(ended);
     }
-    if tally == Tally::default() {
-        tracing::warn!(sources = ?feed.source, "no CSV objects are there");
+    match error {
+        // Nothing was started.
+        Some(error) if tally == Tally::default() => return Err(error),
+        Some(ref error) => tracing::error!(feed = feed.name, "the sweep ends here: {error}"),
+        None if tally == Tally::default() => {
+            tracing::warn!(sources = ?feed.source, "no CSV objects are there");
+        }
+        None => {}
     }
     let duration = environment.clock.monotonic().saturating_sub(began);
-    Ok(Taken { feed: feed.name.clone(), tally, duration })
+    Ok(Taken { feed: feed.name.clone(), tally, duration, ended_early: error.is_some() })
 }
 
 /// Takes the objects that `messages` announce into the tables of the feeds that want them.
@@ -167,7 +189,8 @@ async fn deliver(
                 let mut tally = Tally::default();
                 tally.extend(&receipts);
                 let duration = environment.clock.monotonic().saturating_sub(began);
-                feeds.push(Taken { feed: route.feed.name.clone(), tally, duration });
+                let feed = route.feed.name.clone();
+                feeds.push(Taken { feed, tally, duration, ended_early: false });
             }
             Err(error) => {
                 tracing::error!(feed = route.feed.name, "{error}");

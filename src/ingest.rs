@@ -29,6 +29,7 @@ use crate::config::Feed;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::{Claimant, Guard};
+use crate::ledger;
 use crate::parquet::TableWriter;
 use crate::receipt::{Observer, Receipt};
 use crate::source::Announcement;
@@ -119,6 +120,8 @@ struct Run<'a> {
     checkpoint_due: Option<u64>,
     /// Whether the ledger's runs are to be merged.
     merge_due: bool,
+    /// Files that the ledger has left behind.
+    retired: Vec<Path>,
     /// Says what there is time for.
     time: Timekeeper<'a>,
     /// Claims the table's lease, where the feed wants one.
@@ -143,6 +146,7 @@ impl<'a> Run<'a> {
             has_committed: false,
             checkpoint_due: None,
             merge_due: false,
+            retired: Vec::new(),
             time,
             claimant,
         }
@@ -390,9 +394,11 @@ impl<'a> Run<'a> {
         let sources = loaded.iter().map(|(task, facts)| task.planned(facts)).chain(aliases);
         let plan = Plan::new(self.environment, planned_on, files.clone(), sources.collect());
         match self.commit_plan(planned_on, &plan).await {
-            Ok(Outcome::Committed { version, attempts }) => {
+            Ok(Outcome::Committed { version, attempts, chores }) => {
                 self.has_committed = true;
                 self.look_whether_due(planned_on, version);
+                self.merge_due |= chores.is_merge_due;
+                self.retired.extend(chores.retired);
                 let share = Share::of(&files);
                 for (task, facts) in loaded {
                     let receipt =
@@ -423,17 +429,18 @@ impl<'a> Run<'a> {
         if planned_on.snapshot().is_some_and(is_due) {
             self.checkpoint_due = Some(version);
         }
-        self.merge_due |= planned_on.ledger().is_merge_due(self.environment);
     }
 
-    /// Sums the ledger and the table up, where that is due. What was committed is committed, whatever
+    /// Sums the table and its ledger up, where that is due. What was committed is committed, whatever
     /// comes of it.
-    async fn sum_up(&self) {
-        if self.merge_due {
-            self.merge_ledger().await;
-        }
+    async fn sum_up(&mut self) {
+        let retired = ledger::delete_all(self.table, std::mem::take(&mut self.retired));
+        time::until_the_end(self.environment, retired).await;
         if let Some(version) = self.checkpoint_due {
             self.checkpoint(version).await;
+        }
+        if self.merge_due {
+            self.merge_ledger().await;
         }
     }
 

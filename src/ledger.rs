@@ -41,6 +41,8 @@ pub use trouble::{any, missing};
 use run::RunWriter;
 use tail::Header;
 
+/// Files that are deleted at once.
+const DELETES_IN_FLIGHT_MAX: usize = 8;
 /// Runs that are looked into at once.
 const RUNS_IN_FLIGHT_MAX: usize = 4;
 
@@ -365,26 +367,29 @@ impl Ledger {
 }
 
 impl NextTail {
-    /// Deletes what is not needed any more, now that the attempt to commit this tail has come to
-    /// `outcome`: of one that was lost, its own files; of one that was won, those of older tails that
-    /// nobody can be reading. Nothing where that is not known. Best effort: a file that no commit
-    /// names harms nobody.
-    pub async fn clean_up(self, table: &dyn Table, outcome: CommitOutcome) {
-        let unwanted = match outcome {
+    /// What the attempt to commit this tail has come to: of one that was lost, its own files are
+    /// deleted; of one that was won, those of older tails are returned that nobody need be reading,
+    /// to be deleted when there is time. Neither where that is not known.
+    pub async fn settle(self, table: &dyn Table, outcome: CommitOutcome) -> Vec<Path> {
+        match outcome {
             CommitOutcome::Committed(_) => self.retired,
-            CommitOutcome::Conflict => self.written,
-            CommitOutcome::Unknown => return,
-        };
-        delete_all(table, unwanted).await;
+            CommitOutcome::Conflict => {
+                delete_all(table, self.written).await;
+                Vec::new()
+            }
+            CommitOutcome::Unknown => Vec::new(),
+        }
     }
 }
 
-async fn delete_all(table: &dyn Table, files: Vec<Path>) {
-    for path in files {
+/// Deletes files that nobody names. Best effort: one that stays behind harms nobody.
+pub async fn delete_all(table: &dyn Table, files: Vec<Path>) {
+    let delete = async |path: Path| {
         if let Err(cause) = table.store().delete(&path).await {
             tracing::debug!(%path, %cause, "a file of the ledger stays behind");
         }
-    }
+    };
+    stream::iter(files).for_each_concurrent(DELETES_IN_FLIGHT_MAX, delete).await;
 }
 
 /// The pointer to a ledger's first tail.

@@ -110,7 +110,7 @@ mod tests {
             receipt(Status::Failed, 0, 0),
         ]);
         let duration = Duration::from_micros(1_234_567);
-        let taken = Taken { feed: "orders".into(), tally, duration };
+        let taken = Taken { feed: "orders".into(), tally, duration, ended_early: false };
         let invocation = Invocation {
             request_id: "156cb537",
             at: DateTime::from_timestamp_millis(1_574_109_732_004).unwrap(),

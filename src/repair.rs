@@ -21,17 +21,21 @@ pub struct Repair {
 /// Starts an empty ledger for a table that has none of its own. One that has is left alone.
 ///
 /// # Errors
-/// [`ErrorKind::TableInvalid`] where there is no table, [`ErrorKind::Contention`], and those of the
-/// storage.
+/// [`ErrorKind::TableInvalid`] where there is no table, [`ErrorKind::Contention`], and those of
+/// [`Ledger::load`], but for [`ErrorKind::LedgerForeign`].
 pub async fn adopt(environment: &Environment, table: &dyn Table, name: &str) -> Result<Repair> {
     let snapshot = existing(table, name).await?;
-    let loaded = Ledger::load(table, &snapshot.table_id, name, snapshot.pointer).await;
-    if let Ok(ledger) = loaded
-        && ledger.pointer().is_some()
-    {
-        return Ok(Repair { version: snapshot.version, entries: ledger.count() });
+    match Ledger::load(table, &snapshot.table_id, name, snapshot.pointer).await {
+        Ok(ledger) if ledger.pointer().is_some() => {
+            Ok(Repair { version: snapshot.version, entries: ledger.count() })
+        }
+        Ok(_) => start(environment, table, name, &snapshot, &[]).await,
+        Err(error) if error.kind() == ErrorKind::LedgerForeign => {
+            start(environment, table, name, &snapshot, &[]).await
+        }
+        // One that cannot be read may be whole: to forget it takes a reset.
+        Err(error) => Err(error),
     }
-    start(environment, table, name, &snapshot, &[]).await
 }
 
 /// Forgets what was taken.

@@ -108,7 +108,13 @@ impl World {
     async fn take(&self, names: &[&str]) -> u64 {
         let pin = self.pin().await;
         let plan = self.plan(&pin, names);
-        committed(self.commit(pin, &plan).await.unwrap())
+        match self.commit(pin, &plan).await.unwrap() {
+            Outcome::Committed { version, chores, .. } => {
+                ledger::delete_all(self.table.as_ref(), chores.retired).await;
+                version
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     async fn names(&self) -> Vec<String> {
@@ -290,7 +296,7 @@ async fn making_a_table_ready_is_no_attempt_to_append() {
     let pin = world.pin().await;
     let plan = world.plan(&pin, &["first"]);
     let outcome = commit(&world.environment, world.table.as_ref(), pin, &plan, 1).await.unwrap();
-    assert!(matches!(outcome, Outcome::Committed { version: 1, attempts: 1 }), "{outcome:?}");
+    assert!(matches!(outcome, Outcome::Committed { version: 1, attempts: 1, .. }), "{outcome:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -319,6 +325,61 @@ async fn a_missing_ledger_is_refused_and_can_be_reset() {
     assert_eq!(error.kind(), ErrorKind::LedgerMissing);
     repair::reset(&world.environment, table, "default").await.unwrap();
     assert_eq!(world.take(&["first"]).await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_cannot_be_read_is_not_adopted_away() {
+    let world = World::new();
+    world.take(&["first"]).await;
+    let table = world.table.as_ref();
+    let pin = world.pin().await;
+    let file = format!("{:019}.ledger", pin.ledger().pointer().unwrap());
+    let files = world.ledger_files().await;
+    let path = files.iter().find(|path| path.as_ref().ends_with(&file)).unwrap();
+    let body = table.store().get(path).await.unwrap().bytes().await.unwrap();
+    let newer = String::from_utf8(body.to_vec()).unwrap().replace("ledger/2", "ledger/3");
+    table.store().put(path, newer.into_bytes().into()).await.unwrap();
+    let error = repair::adopt(&world.environment, table, "default").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TableUnsupported, "{error}");
+    table.store().put(path, body.into()).await.unwrap();
+    let adopted = repair::adopt(&world.environment, table, "default").await.unwrap();
+    assert_eq!(adopted, repair::Repair { version: 1, entries: 1 });
+    assert_eq!(world.names().await, ["first"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_commits_a_multiple_of_the_interval_is_to_merge() {
+    let mut world = World::new();
+    world.environment.ledger = ledger::Limits { merge_interval: 3, ..tiny() };
+    world.take(&["first"]).await;
+    let mut due = Vec::new();
+    // All of them from one pin, as the commits of one round are.
+    let pin = world.pin().await;
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        let pin = pin.clone();
+        let plan = world.plan(&pin, &[name]);
+        match world.commit(pin, &plan).await.unwrap() {
+            Outcome::Committed { chores, .. } => due.push(chores.is_merge_due),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(due, [false, true, false, false, true, false]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_put_back_makes_everybody_start_again() {
+    let world = World::new();
+    for name in ["a", "b", "c"] {
+        world.take(&[name]).await;
+    }
+    let pin = world.pin().await;
+    let plan = world.plan(&pin, &["mine"]);
+    // From a backup, with all that its ledger names.
+    for version in 2..=3 {
+        let path = Path::from(format!("t/_delta_log/{version:020}.json"));
+        world.table.store().delete(&path).await.unwrap();
+    }
+    planned_again(&world.commit(world.pin().await, &plan).await.unwrap(), "older version");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -369,6 +430,7 @@ async fn who_finds_a_run_gone_pins_again() {
     let before = world.runs().await;
     for name in ["b", "c", "d", "e"] {
         world.take(&[name]).await;
+        // Which deletes what the ledger has left behind.
         world.merge().await.unwrap();
     }
     assert!(!world.runs().await.iter().any(|run| before.contains(run)));

@@ -45,9 +45,9 @@ impl Ledger {
         Some(of_tier.take(RUNS_MAX).cloned().collect())
     }
 
-    /// Whether whoever commits on top of this ledger merges runs after that.
+    /// Whether whoever has committed on top of this ledger merges runs after that.
     pub fn is_merge_due(&self, environment: &Environment) -> bool {
-        self.sequence().is_multiple_of(environment.ledger.merge_interval)
+        (self.sequence() + 1).is_multiple_of(environment.ledger.merge_interval)
             && self.runs_to_merge(environment).is_some()
     }
 

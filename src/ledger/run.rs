@@ -35,7 +35,7 @@ use crate::error::{Error, ErrorKind, Result, cause_in};
 use crate::parquet::{StoredFile, StreamedFile};
 
 /// A row group is read whole for one entry of it: some 800 KB.
-const ROW_GROUP_ROWS: usize = 18_000;
+const ROW_GROUP_ROWS: usize = 17_500;
 /// Whoever merges runs holds a page of each column of each.
 const PAGE_BYTES_MAX: usize = 64 << 10;
 /// Of names that are not in a row group, the filter lets so many pass. A filter's size is a power of

@@ -30,7 +30,9 @@ pub(super) struct Header {
     pub format: String,
     pub table_id: String,
     pub ledger: String,
-    /// One more than the tail's before.
+    /// One more than the tail's before. In the file it has another name than in the first format,
+    /// whose readers did not look at `format`, and would take this tail for the whole ledger.
+    #[serde(rename = "moves")]
     pub sequence: u64,
     pub fence: u64,
     pub predecessor: Option<Pointer>,

@@ -376,13 +376,9 @@ pub fn ledger(entries: &[Entry]) -> String {
     text
 }
 
-/// What became of the ledger's runs, and of a checkpoint at `version`, the newest.
-pub fn maintenance(merges: u64, version: u64, checkpoint: Checkpoint) -> String {
-    let merged = match merges {
-        0 => String::new(),
-        merges => format!("the ledger's files were merged, {merges} times\n"),
-    };
-    let summed_up = match checkpoint {
+/// What became of a checkpoint at `version`, the newest.
+pub fn checkpoint(version: u64, checkpoint: Checkpoint) -> String {
+    match checkpoint {
         Checkpoint::Written { bytes, log_files_removed } => format!(
             "version {version} is summed up in a checkpoint of {}; {log_files_removed} expired log \
              files were removed\n",
@@ -390,8 +386,15 @@ pub fn maintenance(merges: u64, version: u64, checkpoint: Checkpoint) -> String 
         ),
         Checkpoint::There => format!("version {version} was summed up already\n"),
         Checkpoint::NoTime => format!("there was no time to sum up version {version}\n"),
-    };
-    merged + &summed_up
+    }
+}
+
+/// What became of the ledger's runs.
+pub fn merges(merges: u64) -> String {
+    match merges {
+        0 => String::new(),
+        merges => format!("the ledger's files were merged, {merges} times\n"),
+    }
 }
 
 /// Who holds a lease, or held the one that was broken, for a person.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use futures::TryStreamExt;
-use lakefeed::commit;
+use lakefeed::commit::{self, Pin};
 use lakefeed::config::{self, Feed, Settings};
 use lakefeed::delivery;
 use lakefeed::environment::{self, Environment};
@@ -16,7 +16,7 @@ use lakefeed::error::{Error, ErrorKind, Result};
 use lakefeed::event::{self, Answer, Request};
 use lakefeed::ingest::{self, IngestPlan};
 use lakefeed::lease;
-use lakefeed::ledger::{Entry, Ledger};
+use lakefeed::ledger::Entry;
 use lakefeed::repair;
 use lakefeed::table::{Snapshot, Table};
 use lakefeed::{source, table};
@@ -161,10 +161,12 @@ async fn maintain(table: &str, resources: &Resources) -> Result<ExitCode> {
     existing(table.as_ref(), &feed.ledger).await?;
     let Feed { ledger, commit_attempts_max, .. } = &feed;
     let merges =
-        commit::merge_ledger(&environment, table.as_ref(), ledger, *commit_attempts_max).await?;
+        commit::merge_ledger(&environment, table.as_ref(), ledger, *commit_attempts_max).await;
     let version = existing(table.as_ref(), ledger).await?.version;
     let checkpoint = table.checkpoint(&environment, version).await?;
-    to_stdout(report::maintenance(merges, version, checkpoint).as_bytes())
+    to_stdout(report::checkpoint(version, checkpoint).as_bytes())?;
+    // One has nothing to do with the other.
+    to_stdout(report::merges(merges?).as_bytes())
 }
 
 /// The newest version of a table that must be there.
@@ -184,10 +186,7 @@ async fn ledger(command: &LedgerCommand) -> Result<ExitCode> {
     let table = table::open(&environment, &feed)?;
     let repaired = match command {
         LedgerCommand::Show { objects, .. } => {
-            let pinned = existing(table.as_ref(), ledger).await?;
-            let id = &pinned.table_id;
-            let ledger = Ledger::load(table.as_ref(), id, ledger, pinned.pointer).await?;
-            return show_ledger(table.as_ref(), &ledger, objects, *json).await;
+            return show_ledger(table.as_ref(), ledger, objects, *json).await;
         }
         LedgerCommand::Adopt(_) => repair::adopt(&environment, table.as_ref(), ledger).await?,
         LedgerCommand::Rebuild(_) => {
@@ -202,23 +201,43 @@ async fn ledger(command: &LedgerCommand) -> Result<ExitCode> {
 /// Shows the entries of `objects`, or all of them, some at a time: there may be millions.
 async fn show_ledger(
     table: &dyn Table,
-    ledger: &Ledger,
+    name: &str,
     objects: &[String],
     json: bool,
 ) -> Result<ExitCode> {
     let text = |entries: &[Entry]| if json { lines(entries) } else { Ok(report::ledger(entries)) };
+    existing(table, name).await?;
+    let names: Vec<&str> = objects.iter().map(String::as_str).collect();
+    let Some((pin, found)) = Pin::newest_with(table, name, &names).await? else {
+        return Ok(ExitCode::SUCCESS);
+    };
     if !objects.is_empty() {
-        let found = ledger.find(table, objects.iter().map(String::as_str)).await?;
         let of_objects = objects.iter().flat_map(|name| found.of(name));
         let entries: Vec<Entry> = of_objects.cloned().collect();
         return to_stdout(text(&entries)?.as_bytes());
     }
-    let mut all = ledger.entries(table);
-    while let Some(entries) = all.try_next().await? {
-        to_stdout(text(&entries)?.as_bytes())?;
+    let mut all = pin.ledger().entries(table);
+    loop {
+        match all.try_next().await {
+            Ok(Some(entries)) => to_stdout(text(&entries)?.as_bytes())?,
+            Ok(None) => break,
+            Err(error) => return Err(outrun(table, &pin, error).await),
+        };
     }
-    let count = if json { String::new() } else { format!("{} entries\n", ledger.count()) };
+    let count = if json { String::new() } else { format!("{} entries\n", pin.ledger().count()) };
     to_stdout(count.as_bytes())
+}
+
+/// What is missing of a ledger that has moved on meanwhile is not missing.
+async fn outrun(table: &dyn Table, pin: &Pin, error: Error) -> Error {
+    let newest = table.load(pin.ledger().name()).await;
+    let has_moved = newest.is_ok_and(|it| it.and_then(|it| it.pointer) != pin.ledger().pointer());
+    if error.kind() != ErrorKind::LedgerMissing || !has_moved {
+        return error;
+    }
+    Error::new(ErrorKind::StorageUnavailable, "the ledger has moved on while it was shown")
+        .with_object(table.uri())
+        .with_advice("run again; nothing is missing")
 }
 
 async fn lease(command: &LeaseCommand) -> Result<ExitCode> {
