@@ -44,6 +44,13 @@ impl Truth {
         found.ok().map(|found| block_on(found.bytes()).unwrap())
     }
 
+    /// What a listing says of an object now, in the words of an entry.
+    pub fn identity(&self, path: &str) -> Option<String> {
+        let head = self.store.head(&Path::from(path)).now_or_never().expect("memory never waits");
+        let meta = head.ok()?;
+        Some(format!("etag:{}:{}", meta.e_tag?.trim_matches('"'), meta.size))
+    }
+
     pub fn names(&self, folder: &str) -> Vec<String> {
         let listed =
             self.store.list(Some(&Path::from(folder))).map_ok(|meta| meta.location.to_string());

@@ -113,6 +113,8 @@ pub struct Guests {
     pub checkpoint_interval: Option<NonZero<u64>>,
     /// When the ingesters fold the ledger, and merge its runs.
     pub ledger: ledger::Limits,
+    /// Whether ingesters find their objects by a listing, which says what version it saw.
+    pub lists: bool,
 }
 
 impl Guests {
@@ -130,6 +132,7 @@ impl Guests {
             deep_freeze_rate: [0.0, 0.2, 0.5][rng.random_range(0..3)],
             checkpoint_interval: NonZero::new([0, 0, 1, 3][rng.random_range(0..4)]),
             ledger: draw_ledger_limits(rng),
+            lists: rng.random(),
         }
     }
 

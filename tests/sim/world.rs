@@ -375,7 +375,12 @@ impl World {
             location: process.environment.stores.resolve(&uri(object)).unwrap(),
             relative: name(object),
             named: false,
-            listed_identity: None,
+            listed_identity: self
+                .script
+                .guests
+                .lists
+                .then(|| self.truth.identity(&format!("in/{}.csv", name(object))))
+                .flatten(),
             size_hint: None,
             deliveries: 1,
             unaddressable: None,
