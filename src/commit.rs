@@ -25,6 +25,12 @@
 //! together (5); conflicts are judged as above (6); an unknown attempt is settled by its slot (7);
 //! what is deleted was never committed and never will be (11).
 
+mod merge;
+mod pin;
+
+pub use merge::merge_ledger;
+pub use pin::Pin;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,10 +39,10 @@ use uuid::Uuid;
 
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::{self, Entry, Found, Ledger, Merged, NextTail, Run};
-use crate::table::{
-    Append, CommitOutcome, Creation, DataFile, Layout, Snapshot, Table, TableDefinition,
-};
+use crate::ledger::{self, Entry, Ledger, NextTail};
+use crate::table::{Append, CommitOutcome, Creation, DataFile, Layout, Snapshot, Table};
+
+use pin::Base;
 
 /// The ceiling of the wait before the second attempt; it doubles with each one after.
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
@@ -47,126 +53,6 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// its adoption, and both again after somebody replaced it.
 const PREPARATIONS_MAX: u32 = 4;
 
-/// Merges of the ledger's runs in one go: each halves their number at least.
-const MERGES_MAX: u64 = 64;
-/// What a merge takes at least, and how far it gets, where there is a third of a processor and a store
-/// that answers slowly.
-const MERGE_TIME_MIN: Duration = Duration::from_secs(5);
-const MERGE_ENTRIES_PER_SECOND: u64 = 50_000;
-
-/// How often a table is loaded whose ledger seems to be missing.
-const LOADS_MAX: u32 = 4;
-
-/// One version of the table, and what its ledger says at that version.
-#[derive(Debug, Clone)]
-pub struct Pin {
-    base: Base,
-    ledger: Arc<Ledger>,
-}
-
-#[derive(Clone)]
-enum Base {
-    /// There is a table.
-    Present(Snapshot),
-    /// There is none yet; this is how it would begin.
-    Absent(Creation),
-}
-
-impl std::fmt::Debug for Base {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Present(snapshot) => snapshot.fmt(f),
-            Self::Absent(creation) => write!(f, "Absent({})", creation.table_id),
-        }
-    }
-}
-
-impl Pin {
-    /// Pins the newest version of the table, if there is one.
-    ///
-    /// # Errors
-    /// Those of [`Table::load`] and [`Ledger::load`].
-    pub async fn newest(table: &dyn Table, ledger: &str) -> Result<Option<Self>> {
-        let pinned = Self::newest_with(table, ledger, &[]).await?;
-        Ok(pinned.map(|(pin, _)| pin))
-    }
-
-    /// Pins the newest version of the table, if there is one, and looks up `names` in its ledger.
-    ///
-    /// # Errors
-    /// Those of [`Table::load`], [`Ledger::load`] and [`Ledger::find`].
-    pub async fn newest_with(
-        table: &dyn Table,
-        ledger: &str,
-        names: &[&str],
-    ) -> Result<Option<(Self, Found)>> {
-        let mut loads = 1;
-        let mut missing_at = None;
-        loop {
-            let Some(snapshot) = table.load(ledger).await? else { return Ok(None) };
-            let pointer = snapshot.pointer;
-            match look_up(table, &snapshot, ledger, names).await {
-                Ok((ledger, found)) => {
-                    let pin = Self { base: Base::Present(snapshot), ledger: Arc::new(ledger) };
-                    return Ok(Some((pin, found)));
-                }
-                // Another writer may have adopted the table since, or may have deleted what its
-                // ledger no longer names: only the current pointer tells what is missing (12).
-                Err(error) if error.kind() == ErrorKind::LedgerMissing && loads < LOADS_MAX => {
-                    loads += 1;
-                    missing_at = Some(pointer);
-                }
-                Err(error) if error.kind() == ErrorKind::LedgerMissing => {
-                    return Err(if missing_at == Some(pointer) { error } else { outrun(error) });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Pins the absence of a table, which would begin as `definition` says. Nothing is written.
-    ///
-    /// # Errors
-    /// Those of [`Table::plan_creation`].
-    pub async fn absence(
-        environment: &Environment,
-        table: &dyn Table,
-        ledger: &str,
-        definition: &TableDefinition,
-    ) -> Result<Self> {
-        let pointer = ledger::first_pointer(&environment.entropy);
-        let creation = table.plan_creation(definition, ledger, pointer).await?;
-        let ledger = Ledger::unadopted(ledger, &creation.table_id);
-        Ok(Self { base: Base::Absent(creation), ledger: Arc::new(ledger) })
-    }
-
-    /// What the table has taken at this pin.
-    pub fn ledger(&self) -> &Arc<Ledger> {
-        &self.ledger
-    }
-
-    /// How the table wants its data files.
-    pub fn layout(&self) -> &Arc<Layout> {
-        match &self.base {
-            Base::Present(snapshot) => &snapshot.layout,
-            Base::Absent(creation) => &creation.layout,
-        }
-    }
-
-    /// The pinned version; nothing where there is no table.
-    pub fn version(&self) -> Option<u64> {
-        self.snapshot().map(|snapshot| snapshot.version)
-    }
-
-    /// The table at the pinned version; nothing where there is no table.
-    pub fn snapshot(&self) -> Option<&Snapshot> {
-        match &self.base {
-            Base::Present(snapshot) => Some(snapshot),
-            Base::Absent(_) => None,
-        }
-    }
-}
-
 impl Pin {
     /// The version that an attempt on top of this pin takes, and what the attempt is.
     fn next_step(&self) -> (u64, Step) {
@@ -176,24 +62,6 @@ impl Pin {
             (Some(version), Some(_)) => (version + 1, Step::Append),
         }
     }
-}
-
-/// What was missing was another thing each time: nothing is wrong.
-fn outrun(missing: Error) -> Error {
-    Error::new(ErrorKind::StorageUnavailable, "the ledger moves on faster than it is read")
-        .with_cause(missing)
-        .with_advice("run again; nothing is missing")
-}
-
-async fn look_up(
-    table: &dyn Table,
-    snapshot: &Snapshot,
-    ledger: &str,
-    names: &[&str],
-) -> Result<(Ledger, Found)> {
-    let ledger = Ledger::load(table, &snapshot.table_id, ledger, snapshot.pointer).await?;
-    let found = ledger.find(table, names.iter().copied()).await?;
-    Ok((ledger, found))
 }
 
 /// An append, with what it was planned on.
@@ -502,84 +370,6 @@ pub async fn replace_ledger(
         }
         CommitOutcome::Unknown => Err(unknown(table, snapshot.version + 1)),
     }
-}
-
-/// Merges runs of the ledger until no more are to be merged, or until no commit would come to its
-/// end in time. A merged run is put on top of whatever has become of the ledger, as long as that
-/// still names what it was made of.
-///
-/// # Errors
-/// [`ErrorKind::Contention`] when `attempts_max` races were lost, [`ErrorKind::CommitUnknown`], those
-/// of [`Ledger::merge`] and of the storage. The ledger says what it said before.
-pub async fn merge_ledger(
-    environment: &Environment,
-    table: &dyn Table,
-    ledger: &str,
-    attempts_max: u32,
-) -> Result<u64> {
-    let (mut merges, mut missing_at) = (0, None);
-    for _ in 0..MERGES_MAX {
-        let Some(pin) = Pin::newest(table, ledger).await? else { break };
-        let Some(inputs) = pin.ledger.runs_to_merge(environment) else { break };
-        if !has_time_to_merge(environment, &inputs) {
-            tracing::warn!(uri = table.uri(), "no time to merge the ledger's runs");
-            break;
-        }
-        let pointer = pin.ledger.pointer();
-        let merged = match pin.ledger.merge(environment, table, inputs).await {
-            Ok(merged) => merged,
-            // Another has merged them, and they are gone (12).
-            Err(error)
-                if error.kind() == ErrorKind::LedgerMissing && missing_at != Some(pointer) =>
-            {
-                missing_at = Some(pointer);
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        match put_merged(environment, table, pin, &merged, attempts_max).await {
-            Ok(true) => merges += 1,
-            // Another has merged them, or started the ledger anew.
-            Ok(false) => merged.delete(table).await,
-            Err(error) => {
-                if !error.kind().might_have_happened() {
-                    merged.delete(table).await;
-                }
-                return Err(error);
-            }
-        }
-    }
-    Ok(merges)
-}
-
-/// Whether a merge would come to its end before the deadline, if there is one.
-fn has_time_to_merge(environment: &Environment, inputs: &[Run]) -> bool {
-    let entries: u64 = inputs.iter().map(|run| run.entries).sum();
-    let needed = MERGE_TIME_MIN + Duration::from_secs(entries / MERGE_ENTRIES_PER_SECOND);
-    let left = |ends: Duration| ends.saturating_sub(environment.clock.monotonic());
-    environment.time_box.is_none_or(|time_box| left(time_box.ends) >= needed)
-}
-
-/// Whether the merged run is in the ledger now.
-async fn put_merged(
-    environment: &Environment,
-    table: &dyn Table,
-    mut pin: Pin,
-    merged: &Merged,
-    attempts_max: u32,
-) -> Result<bool> {
-    for attempt in 1..=attempts_max {
-        let Base::Present(snapshot) = &pin.base else { return Ok(false) };
-        let tail = pin.ledger.write_merged_tail(environment, table, merged).await?;
-        let Some(tail) = tail else { return Ok(false) };
-        match move_pointer(environment, table, snapshot, &pin.ledger, tail).await? {
-            CommitOutcome::Committed(_) => return Ok(true),
-            CommitOutcome::Conflict => back_off(environment, attempt).await,
-            CommitOutcome::Unknown => return Err(unknown(table, snapshot.version + 1)),
-        }
-        pin = pin_again(table, &pin).await?;
-    }
-    Err(lost_every_race(table, attempts_max))
 }
 
 async fn pin_again(table: &dyn Table, pin: &Pin) -> Result<Pin> {

@@ -18,7 +18,7 @@ use crate::ledger::EntryState;
 use crate::memory::MemoryBudget;
 use crate::repair;
 use crate::store::Stores;
-use crate::table::{ColumnStatistics, Value};
+use crate::table::{ColumnStatistics, TableDefinition, Value};
 
 const ATTEMPTS_MAX: u32 = 8;
 
