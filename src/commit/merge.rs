@@ -22,7 +22,7 @@ const MERGE_ENTRIES_PER_SECOND: u64 = 50_000;
 ///
 /// # Errors
 /// [`ErrorKind::Contention`] when `attempts_max` races were lost, [`ErrorKind::CommitUnknown`], those
-/// of [`Ledger::merge`] and of the storage. The ledger says what it said before.
+/// of [`crate::ledger::Ledger::merge`] and of the storage. The ledger says what it said before.
 pub async fn merge_ledger(
     environment: &Environment,
     table: &dyn Table,
