@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use object_store::ObjectStoreExt;
 use tokio::runtime::{Builder, Runtime};
@@ -65,6 +66,12 @@ impl Environment {
             budget: MemoryBudget::for_process(memory_bytes)?,
             ledger: ledger::Limits::default(),
         })
+    }
+
+    /// Whether at least `min` is left.
+    pub fn has_time(&self, min: Duration) -> bool {
+        let left = |ends: Duration| ends.saturating_sub(self.clock.monotonic());
+        self.time_box.is_none_or(|time_box| left(time_box.ends) >= min)
     }
 
     /// Whether everything should be over.

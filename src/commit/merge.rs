@@ -33,7 +33,7 @@ pub async fn merge_ledger(
     for _ in 0..MERGES_MAX {
         let Some(pin) = Pin::newest(table, ledger).await? else { break };
         let Some(inputs) = pin.ledger.runs_to_merge(environment) else { break };
-        if !has_time_to_merge(environment, &inputs) {
+        if !environment.has_time(time_to_merge(&inputs)) {
             tracing::warn!(uri = table.uri(), "no time to merge the ledger's runs");
             break;
         }
@@ -64,12 +64,10 @@ pub async fn merge_ledger(
     Ok(merges)
 }
 
-/// Whether a merge would come to its end before the deadline, if there is one.
-fn has_time_to_merge(environment: &Environment, inputs: &[Run]) -> bool {
+/// What merging these runs may take.
+fn time_to_merge(inputs: &[Run]) -> Duration {
     let entries: u64 = inputs.iter().map(|run| run.entries).sum();
-    let needed = MERGE_TIME_MIN + Duration::from_secs(entries / MERGE_ENTRIES_PER_SECOND);
-    let left = |ends: Duration| ends.saturating_sub(environment.clock.monotonic());
-    environment.time_box.is_none_or(|time_box| left(time_box.ends) >= needed)
+    MERGE_TIME_MIN + Duration::from_secs(entries / MERGE_ENTRIES_PER_SECOND)
 }
 
 /// Whether the merged run is in the ledger now.

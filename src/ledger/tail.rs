@@ -30,8 +30,8 @@ pub(super) struct Header {
     pub format: String,
     pub table_id: String,
     pub ledger: String,
-    /// One more than the tail's before. In the file it has another name than in the first format,
-    /// whose readers did not look at `format`, and would take this tail for the whole ledger.
+    /// One more than the tail's before. Readers of format 1 know no runs and do not look at `format`:
+    /// they refuse a header without a field `sequence`, and so do not take a tail for everything.
     #[serde(rename = "moves")]
     pub sequence: u64,
     pub fence: u64,

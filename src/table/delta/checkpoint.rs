@@ -73,7 +73,7 @@ impl DeltaTable {
         if upto >= Some(version) || self.is_there(&path).await? {
             return Ok(Checkpoint::There);
         }
-        if !has_time(environment, TIME_TO_BEGIN_MIN) {
+        if !environment.has_time(TIME_TO_BEGIN_MIN) {
             return Ok(Checkpoint::NoTime);
         }
         let at_version = move |engine: &dyn Engine, url: &Url| {
@@ -147,7 +147,7 @@ impl DeltaTable {
         let mut batch = Some(first);
         while let Some(some) = batch {
             let written = file.write(&some).await;
-            if written.is_err() || !has_time(environment, TIME_TO_END_MIN) {
+            if written.is_err() || !environment.has_time(TIME_TO_END_MIN) {
                 file.abort().await;
                 return written.map(|()| None);
             }
@@ -188,11 +188,6 @@ impl DeltaTable {
             Err(cause) => Err(storage_error(path.as_ref(), cause)),
         }
     }
-}
-
-fn has_time(environment: &Environment, min: Duration) -> bool {
-    let left = |ends: Duration| ends.saturating_sub(environment.clock.monotonic());
-    environment.time_box.is_none_or(|time_box| left(time_box.ends) >= min)
 }
 
 fn unreadable(path: &Path, cause: ParquetError) -> Error {
