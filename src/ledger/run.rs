@@ -324,12 +324,12 @@ async fn groups_that_may_hold(
     names: &[&str],
 ) -> Result<Vec<usize>, ParquetError> {
     let in_range = |(number, group): (usize, &RowGroupMetaData)| {
-        let names = match group.column(NAME).statistics() {
-            Some(Statistics::ByteArray(bounds)) => {
-                within(names, bounds.min_bytes_opt()?, bounds.max_bytes_opt()?)
-            }
-            _ => names,
+        let bounds = match group.column(NAME).statistics() {
+            Some(Statistics::ByteArray(it)) => it.min_bytes_opt().zip(it.max_bytes_opt()),
+            _ => None,
         };
+        // Without bounds, any name may be in it.
+        let names = bounds.map_or(names, |(first, last)| within(names, first, last));
         (!names.is_empty()).then_some((number, names, filter_range(group)))
     };
     let candidates: Vec<_> =
