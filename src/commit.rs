@@ -27,9 +27,11 @@
 
 mod merge;
 mod pin;
+mod removal;
 
 pub use merge::merge_ledger;
 pub use pin::Pin;
+pub use removal::{Removal, RowsRemoved, Watch, rows_held};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,9 +42,10 @@ use uuid::Uuid;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{self, Entry, Ledger, NextTail};
-use crate::table::{Append, CommitOutcome, Creation, DataFile, Layout, Snapshot, Table};
+use crate::table::{Append, CommitOutcome, Creation, DataFile, Effect, Layout, Snapshot, Table};
 
 use pin::Base;
+use removal::{PlannedRemoval, Remover};
 
 /// The ceiling of the wait before the second attempt; it doubles with each one after.
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
@@ -72,9 +75,14 @@ pub struct Plan {
     fence: u64,
     /// What entered the ledger later was not known when it was planned.
     sequence: u64,
+    version: Option<u64>,
     layout: Arc<Layout>,
     files: Vec<DataFile>,
     sources: Vec<PlannedSource>,
+    removal: Option<Removal>,
+    watch: Option<Watch>,
+    /// Whether it is right whatever others have taken.
+    is_blind: bool,
 }
 
 /// One object of an append.
@@ -96,6 +104,8 @@ pub enum Outcome {
         version: u64,
         /// How many times it was tried.
         attempts: u32,
+        /// The rows that it took away.
+        rows_removed: RowsRemoved,
         /// What is left to do.
         chores: Chores,
     },
@@ -139,13 +149,37 @@ impl Plan {
             table_id: pin.version().map(|_| pin.ledger.table_id().to_owned()),
             fence: pin.ledger.fence(),
             sequence: pin.ledger.sequence(),
+            version: pin.version(),
             layout: Arc::clone(pin.layout()),
             files,
             sources,
+            removal: None,
+            watch: None,
+            is_blind: false,
         }
     }
 
-    async fn judge(&self, table: &dyn Table, pin: &Pin) -> Result<Judgement> {
+    /// The same, right only as long as the table holds what it held of some sources.
+    pub fn watching(self, watch: Option<Watch>) -> Self {
+        Self { watch, ..self }
+    }
+
+    /// The same, right whatever others have taken meanwhile.
+    pub fn blind(self) -> Self {
+        Self { is_blind: true, ..self }
+    }
+
+    /// The same, which takes rows away in the same commit.
+    pub fn removing(self, removal: Removal) -> Self {
+        Self { removal: Some(removal), ..self }
+    }
+
+    async fn judge(
+        &self,
+        environment: &Environment,
+        table: &dyn Table,
+        pin: &Pin,
+    ) -> Result<Judgement> {
         let ledger = &pin.ledger;
         if self.table_id.as_ref().is_some_and(|id| id != ledger.table_id()) {
             return Ok(Judgement::NotRight("the table was replaced"));
@@ -162,17 +196,37 @@ impl Plan {
             Judgement::NotRight("the ledger's fence has moved")
         } else if self.layout != *pin.layout() {
             Judgement::NotRight("the table's columns have changed")
-        } else if entered_since.entries().next().is_some() {
+        } else if entered_since.entries().next().is_some() && !self.is_blind {
             Judgement::NotRight("another writer has taken one of the objects")
+        } else if !self.holds_as_planned(environment, table, pin).await? {
+            Judgement::NotRight("the table does not hold the sources any more that it held")
         } else {
             Judgement::Right
         })
     }
 
-    fn append(&self) -> Append {
+    /// Whether the table holds the rows of the same sources, where that decides what is taken.
+    async fn holds_as_planned(
+        &self,
+        environment: &Environment,
+        table: &dyn Table,
+        pin: &Pin,
+    ) -> Result<bool> {
+        match (&self.watch, pin.snapshot()) {
+            (Some(watch), Some(snapshot)) if self.version != pin.version() => {
+                let ours = self.sources.iter().map(|source| source.entry.name.as_str());
+                watch.holds(environment, table, snapshot, ours).await
+            }
+            _ => Ok(true),
+        }
+    }
+
+    fn append(&self, removal: PlannedRemoval) -> Append {
         Append {
             id: self.id,
-            files: self.files.clone(),
+            files: self.files.iter().cloned().chain(removal.added).collect(),
+            removed: removal.removed,
+            effect: self.removal.as_ref().map_or(Effect::Append, Removal::effect),
             sources: self.sources.iter().map(|source| source.uri.clone()).collect(),
         }
     }
@@ -204,8 +258,14 @@ pub async fn commit(
     plan: &Plan,
     attempts_max: u32,
 ) -> Result<Outcome> {
+    let mut remover = plan.removal.as_ref().map(|it| Remover::new(environment, table, it));
     let mut unsettled = None;
-    let outcome = race(environment, table, pin, plan, attempts_max, &mut unsettled).await;
+    let outcome =
+        race(environment, table, pin, plan, remover.as_mut(), attempts_max, &mut unsettled).await;
+    let is_lost = !matches!(outcome, Ok(Outcome::Committed { .. })) && unsettled.is_none();
+    if let Some(remover) = remover.filter(|_| is_lost) {
+        remover.discard().await;
+    }
     match (outcome, unsettled) {
         // What an attempt with a lost answer named may be visible: nothing of it is deleted, and
         // no later failure makes it a thing that did not happen.
@@ -222,17 +282,19 @@ async fn race(
     table: &dyn Table,
     mut pin: Pin,
     plan: &Plan,
+    mut remover: Option<&mut Remover<'_>>,
     attempts_max: u32,
     unsettled: &mut Option<u64>,
 ) -> Result<Outcome> {
     let (mut attempts, mut preparations) = (0, 0);
     while attempts < attempts_max && (attempts == 0 || !environment.is_over()) {
         attempts += 1;
-        match plan.judge(table, &pin).await {
+        match plan.judge(environment, table, &pin).await {
             Ok(Judgement::Right) => {}
             Ok(Judgement::Mine(version)) => {
+                let rows_removed = remover.map(|it| it.rows()).unwrap_or_default();
                 let chores = Chores::default();
-                return Ok(Outcome::Committed { version, attempts, chores });
+                return Ok(Outcome::Committed { version, attempts, rows_removed, chores });
             }
             Ok(Judgement::NotRight(reason)) => {
                 return Ok(Outcome::PlanAgain { reason, attempts, files_are_lost: true });
@@ -256,14 +318,26 @@ async fn race(
                 adopt(environment, table, &pin, snapshot).await?
             }
             (Base::Present(snapshot), Step::Append) => {
-                try_append(environment, table, &pin, snapshot, plan, &mut retired).await?
+                let removal = match &mut remover {
+                    Some(remover) => remover.plan(snapshot).await?,
+                    None => PlannedRemoval::default(),
+                };
+                let append = plan.append(removal);
+                try_append(environment, table, &pin, snapshot, plan, &append, &mut retired).await?
             }
         };
         match (outcome, step) {
             (CommitOutcome::Committed(version), Step::Append) => {
                 let is_merge_due = pin.ledger.is_merge_due(environment);
                 let chores = Chores { is_merge_due, retired };
-                return Ok(Outcome::Committed { version, attempts, chores });
+                let mut rows_removed = RowsRemoved::new();
+                if let Some(remover) = remover {
+                    rows_removed = remover.rows();
+                    if unsettled.is_none() {
+                        remover.discard_all_but_the_last().await;
+                    }
+                }
+                return Ok(Outcome::Committed { version, attempts, rows_removed, chores });
             }
             // The table is ready now; that was no attempt of ours to append.
             (CommitOutcome::Committed(_), Step::Prepare) if preparations < PREPARATIONS_MAX => {
@@ -324,12 +398,13 @@ async fn try_append(
     pin: &Pin,
     snapshot: &Snapshot,
     plan: &Plan,
+    append: &Append,
     retired: &mut Vec<Path>,
 ) -> Result<CommitOutcome> {
     let ledger = &pin.ledger;
     let entries = plan.entries(environment, snapshot.version + 1, ledger.sequence() + 1);
     let tail = ledger.write_next_tail(environment, table, entries).await?;
-    let outcome = table.try_commit(snapshot, &plan.append(), ledger.name(), tail.pointer).await?;
+    let outcome = table.try_commit(snapshot, append, ledger.name(), tail.pointer).await?;
     retired.extend(tail.settle(table, outcome).await);
     Ok(outcome)
 }
@@ -342,7 +417,13 @@ async fn move_pointer(
     ledger: &Ledger,
     tail: NextTail,
 ) -> Result<CommitOutcome> {
-    let nothing = Append { id: environment.entropy.uuid(), files: vec![], sources: vec![] };
+    let nothing = Append {
+        id: environment.entropy.uuid(),
+        files: vec![],
+        removed: vec![],
+        effect: Effect::Append,
+        sources: vec![],
+    };
     let outcome = table.try_commit(snapshot, &nothing, ledger.name(), tail.pointer).await?;
     ledger::delete_all(table, tail.settle(table, outcome).await).await;
     Ok(outcome)

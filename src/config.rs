@@ -22,6 +22,7 @@ pub use lease::{LeaseOptions, LeaseScope};
 pub use log::log_filter;
 pub use memory::{MemoryOrigin, memory_limit};
 pub use origin::{ADDRESS_VARIABLE, Origin, TEXT_VARIABLE, origin};
+pub use policy::{Dedupe, Mode, OnChanged, SourceKey};
 pub use s3::S3Options;
 pub use values::parse_size;
 
@@ -35,6 +36,7 @@ mod lease;
 mod log;
 mod memory;
 mod origin;
+mod policy;
 mod s3;
 mod values;
 
@@ -78,15 +80,17 @@ impl Settings {
 }
 
 impl Settings {
-    /// How the table at `address` is committed to, and how its address is written where that
-    /// counts, by the first feed into it; without one, as by default.
+    /// What commands on the table at `address` need to know, by the first feed into it: how it is
+    /// committed to, how its address is written where that counts, and which column names the
+    /// sources; without a feed, as by default.
     pub fn feed_of_table(&self, address: &str) -> Feed {
         let known = self.feeds.iter().find(|feed| is_same_table(&feed.table, address));
-        let (table, commit) = match known {
-            Some(feed) => (feed.table.clone(), feed.commit),
-            None => (address.to_owned(), CommitProtocol::ConditionalPut),
+        let Some(Feed { table, commit, source_file_column, target_file_bytes, .. }) =
+            known.cloned()
+        else {
+            return Feed { table: address.to_owned(), ..Feed::default() };
         };
-        Feed { table, commit, ..Feed::default() }
+        Feed { table, commit, source_file_column, target_file_bytes, ..Feed::default() }
     }
 
     /// Refuses feeds of one table that would not exclude each other.
@@ -150,6 +154,9 @@ pub struct Feed {
     /// What to do with an object that was taken before and has other content now.
     #[serde(deserialize_with = "values::from_text")]
     pub on_changed: OnChanged,
+    /// What decides whether an object was taken.
+    #[serde(deserialize_with = "values::from_text")]
+    pub dedupe: Dedupe,
     /// The column that holds the name of each row's object, where the table is to have one.
     #[serde(deserialize_with = "values::text_or_false")]
     pub source_file_column: Option<String>,
@@ -172,6 +179,9 @@ pub struct Feed {
     pub lease: LeaseOptions,
     /// How the objects are written.
     pub csv: CsvOptions,
+    /// What is asked for this once: a command says it, never the configuration.
+    #[serde(skip)]
+    pub mode: Mode,
 }
 
 impl Default for Feed {
@@ -185,6 +195,7 @@ impl Default for Feed {
             ledger: "default".into(),
             source_key: SourceKey::Uri,
             on_changed: OnChanged::Skip,
+            dedupe: Dedupe::Ledger,
             source_file_column: Some("_source_file".into()),
             partition_by: Vec::new(),
             columns: BTreeMap::new(),
@@ -194,11 +205,22 @@ impl Default for Feed {
             sample_bytes_max: 4 << 20,
             lease: LeaseOptions::default(),
             csv: CsvOptions::default(),
+            mode: Mode::Once,
         }
     }
 }
 
 impl Feed {
+    /// Why the feed needs to know whose each row is, if it does.
+    pub fn needs_source_file_column(&self) -> Option<&'static str> {
+        let reasons = [
+            (self.mode == Mode::Again, "what is taken again takes the place of what was there"),
+            (self.on_changed == OnChanged::Replace, "on_changed is \"replace\""),
+            (self.dedupe == Dedupe::Column, "dedupe is \"column\""),
+        ];
+        reasons.into_iter().find(|(is_so, _)| *is_so).map(|(_, reason)| reason)
+    }
+
     /// Checks what no single field can say of itself.
     ///
     /// # Errors
@@ -254,6 +276,10 @@ impl Feed {
             return Err(wrong("source_file_column is empty")
                 .with_advice("give it a name, or say false for no such column"));
         }
+        if let (None, Some(reason)) = (&self.source_file_column, self.needs_source_file_column()) {
+            return Err(wrong(format!("there is no source_file_column, and {reason}"))
+                .with_advice("leave source_file_column out, or give it a name"));
+        }
         if self.columns.contains_key("") {
             return Err(wrong("a column in columns has no name"));
         }
@@ -295,30 +321,6 @@ pub enum CommitProtocol {
     DynamoDb,
 }
 
-/// What names a source object in the ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SourceKey {
-    /// Its whole, canonical URI.
-    Uri,
-    /// Its path below the folder or the glob's fixed part.
-    Relative,
-    /// Its last path segment.
-    Name,
-}
-
-/// What to do with an object that was taken before and has other content now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnChanged {
-    /// Leave it.
-    Skip,
-    /// Add its rows as well.
-    Append,
-    /// Call it an error.
-    Fail,
-}
-
 impl FromStr for Format {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
@@ -329,23 +331,6 @@ impl FromStr for Format {
 impl FromStr for CommitProtocol {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        word(text)
-    }
-}
-
-impl FromStr for SourceKey {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        word(text)
-    }
-}
-
-impl FromStr for OnChanged {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        if text == "replace" {
-            return Err(wrong("\"replace\" is not there yet, only skip, append and fail"));
-        }
         word(text)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::stream::{TryChunksError, TryStreamExt};
 
-use crate::config::{Feed, Settings};
+use crate::config::{Feed, Mode, Settings};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{self, AnnouncedObject, Answer, Dispositions, Message, Request, Route, Routed};
@@ -126,12 +126,13 @@ async fn sweep_feed(
     let began = environment.clock.monotonic();
     let mut tally = Tally::default();
     let found = source::discover(&environment.stores, &feed.source);
-    let mut found = found.try_chunks(SWEEP_OBJECTS_MAX);
+    let mut found = found.try_chunks(objects_at_once(feed.mode));
     let mut error = None;
     while error.is_none() {
         let (some, ended) = match found.try_next().await {
             Ok(Some(some)) => (some, None),
             Ok(None) => break,
+            Err(TryChunksError(_, cause)) if feed.mode == Mode::Overwrite => return Err(cause),
             // What was found before the listing failed is taken all the same.
             Err(TryChunksError(some, cause)) => (some, Some(cause)),
         };
@@ -158,6 +159,15 @@ async fn sweep_feed(
     }
     let duration = environment.clock.monotonic().saturating_sub(began);
     Ok(Taken { feed: feed.name.clone(), tally, duration, ended_early: error.is_some() })
+}
+
+/// How many objects of a sweep are taken together. All of them overwrite a table together, or none:
+/// one more than are possible is refused.
+fn objects_at_once(mode: Mode) -> usize {
+    match mode {
+        Mode::Once | Mode::Again | Mode::Append => SWEEP_OBJECTS_MAX,
+        Mode::Overwrite => ingest::OBJECTS_PER_COMMIT_MAX + 1,
+    }
 }
 
 /// Takes the objects that `messages` announce into the tables of the feeds that want them.

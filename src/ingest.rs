@@ -21,11 +21,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
-use crate::commit::{self, Outcome, Pin, Plan, PlannedSource};
-use crate::config::Feed;
+use crate::commit::{self, Outcome, Pin, Plan, PlannedSource, Removal, Watch};
+use crate::config::{Feed, Mode};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::{Claimant, Guard};
@@ -33,10 +32,11 @@ use crate::ledger;
 use crate::parquet::TableWriter;
 use crate::receipt::{Observer, Receipt};
 use crate::source::Announcement;
-use crate::table::{self, Checkpoint, DataFile, Table};
+use crate::table::{self, Checkpoint, DataFile, Sources, Table, delete_data_files};
 
 mod attempts;
 mod budget;
+mod overwrite;
 mod plan;
 mod rows;
 mod schema;
@@ -56,7 +56,7 @@ use time::Timekeeper;
 /// Rounds in a row that end with no receipt, all being lost races, before the rest is handed back.
 const FRUITLESS_ROUNDS_MAX: u32 = 20;
 /// Objects in one commit: bounds its ledger entries and its memory.
-const OBJECTS_PER_COMMIT_MAX: usize = 10_000;
+pub const OBJECTS_PER_COMMIT_MAX: usize = 10_000;
 
 /// Ingests the announced objects into the feed's table. Every distinct object gets one receipt,
 /// which `observer` sees as soon as it is known.
@@ -116,6 +116,10 @@ struct Run<'a> {
     receipts: Vec<Receipt>,
     /// Whether this run has committed since the round's pin.
     has_committed: bool,
+    /// Whether something of the round is to be planned again.
+    has_lost: bool,
+    /// What the table holds of the round's candidates, where that decides.
+    watch: Option<Watch>,
     /// A version of this run's at which the table is to be summed up.
     checkpoint_due: Option<u64>,
     /// Whether the ledger's runs are to be merged.
@@ -144,6 +148,8 @@ impl<'a> Run<'a> {
             observer,
             receipts: Vec::new(),
             has_committed: false,
+            has_lost: false,
+            watch: None,
             checkpoint_due: None,
             merge_due: false,
             retired: Vec::new(),
@@ -201,7 +207,11 @@ impl<'a> Run<'a> {
             }
             let receipts_before = self.receipts.len();
             let waiting = pending.clone();
-            pending = match self.round(pending).await {
+            let round = match self.feed.mode {
+                Mode::Overwrite => self.overwrite(pending).await,
+                Mode::Once | Mode::Again | Mode::Append => self.round(pending).await,
+            };
+            pending = match round {
                 Ok(again) => again,
                 Err(error) if self.receipts.is_empty() && is_for_the_caller(error.kind()) => {
                     return Err(error);
@@ -222,11 +232,16 @@ impl<'a> Run<'a> {
 
     /// Takes every candidate as far as it goes on one pin; returns those to be planned again.
     async fn round(&mut self, candidates: Vec<Candidate>) -> Result<Vec<Candidate>> {
-        self.has_committed = false;
-        let (pin, taken) = select::pin(self.feed, self.table, &candidates).await?;
+        (self.has_committed, self.has_lost) = (false, false);
+        let (pin, taken) =
+            select::pin(self.environment, self.feed, self.table, &candidates).await?;
         let selection = self.select(pin, &taken, candidates).await?;
-        let Selection { pin, tasks, aliases, mut again } = selection;
+        let Selection { pin, tasks, aliases, mut again, settled } = selection;
         let Some(pin) = pin else { return Ok(again) };
+        self.watch = taken.held.and_then(|held| {
+            let column = self.feed.source_file_column.clone()?;
+            Some(Watch { column, held: held.into_keys().collect() })
+        });
         let limits = Limits::new(self.environment, self.feed, self.table, pin.layout())?;
 
         let (mut small, mut large): (Vec<Task>, Vec<Task>) =
@@ -242,6 +257,10 @@ impl<'a> Run<'a> {
         }
         for (attempts_before, task) in self.dangerous_last(large).await {
             again.extend(self.append_marked(&pin, &limits, task, attempts_before).await);
+        }
+        for (candidate, receipt) in settled {
+            // What the table held may have changed, so that it is to be taken after all.
+            if self.has_lost { again.push(candidate) } else { self.finish(receipt) }
         }
         Ok(again)
     }
@@ -391,10 +410,19 @@ impl<'a> Run<'a> {
         loaded: Vec<(Task, Facts)>,
         aliases: Vec<PlannedSource>,
     ) -> Vec<Candidate> {
-        let sources = loaded.iter().map(|(task, facts)| task.planned(facts)).chain(aliases);
-        let plan = Plan::new(self.environment, planned_on, files.clone(), sources.collect());
-        match self.commit_plan(planned_on, &plan).await {
-            Ok(Outcome::Committed { version, attempts, chores }) => {
+        let plan = self.plan(planned_on, files.clone(), &loaded, aliases);
+        self.commit_planned(planned_on, &plan, files, loaded).await
+    }
+
+    async fn commit_planned(
+        &mut self,
+        planned_on: &Pin,
+        plan: &Plan,
+        files: Vec<DataFile>,
+        loaded: Vec<(Task, Facts)>,
+    ) -> Vec<Candidate> {
+        match self.commit_plan(planned_on, plan).await {
+            Ok(Outcome::Committed { version, attempts, rows_removed, chores }) => {
                 self.has_committed = true;
                 self.look_whether_due(planned_on, version);
                 self.merge_due |= chores.is_merge_due;
@@ -403,24 +431,50 @@ impl<'a> Run<'a> {
                 for (task, facts) in loaded {
                     let receipt =
                         task.committed(self.environment, &facts, &share, version, attempts);
-                    self.finish(receipt);
+                    let rows_removed = rows_removed.get(&task.candidate.name).copied();
+                    self.finish(Receipt { rows_removed: rows_removed.unwrap_or(0), ..receipt });
                 }
                 Vec::new()
             }
             Ok(Outcome::PlanAgain { reason, files_are_lost, .. }) => {
                 tracing::info!(table = self.table.uri(), reason, "planning again");
+                self.has_lost = true;
                 if files_are_lost {
-                    self.delete(&files).await;
+                    delete_data_files(self.table, files.iter()).await;
                 }
                 loaded.into_iter().map(|(task, _)| task.candidate).collect()
             }
             Err(error) => {
                 if !error.kind().might_have_happened() {
-                    self.delete(&files).await;
+                    delete_data_files(self.table, files.iter()).await;
                 }
                 self.fail_all(loaded, &error);
                 Vec::new()
             }
+        }
+    }
+
+    /// The append of what was loaded, and what it takes away.
+    fn plan(
+        &self,
+        planned_on: &Pin,
+        files: Vec<DataFile>,
+        loaded: &[(Task, Facts)],
+        aliases: Vec<PlannedSource>,
+    ) -> Plan {
+        let sources = loaded.iter().map(|(task, facts)| task.planned(facts)).chain(aliases);
+        let plan = Plan::new(self.environment, planned_on, files, sources.collect());
+        let plan = plan.watching(self.watch.clone());
+        let plan = if self.feed.mode == Mode::Append { plan.blind() } else { plan };
+        let replaced = loaded.iter().filter(|(task, _)| task.replaces);
+        let names: Vec<String> = replaced.map(|(task, _)| task.candidate.name.clone()).collect();
+        match &self.feed.source_file_column {
+            Some(column) if !names.is_empty() => plan.removing(Removal {
+                sources: Sources::Named { column: column.clone(), names },
+                is_replacement: true,
+                target_file_bytes: self.feed.target_file_bytes,
+            }),
+            _ => plan,
         }
     }
 
@@ -500,19 +554,6 @@ impl<'a> Run<'a> {
             Arc::clone(&self.environment.clock),
             &self.environment.budget,
         )
-    }
-
-    /// Deletes data files that no commit can have named. Best effort: a file that no commit names
-    /// harms nobody.
-    async fn delete(&self, files: &[DataFile]) {
-        for file in files {
-            let Ok(path) = Path::parse(format!("{}/{}", self.table.root(), file.path)) else {
-                continue;
-            };
-            if let Err(cause) = self.table.store().delete(&path).await {
-                tracing::debug!(%path, %cause, "an abandoned data file stays behind");
-            }
-        }
     }
 
     /// Fails the task, or plans it again where its object has changed under it.

@@ -33,7 +33,7 @@ mod trouble;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{ANY_IDENTITY, Entry, EntryState, Found, Standing};
+pub use entry::{ANY_IDENTITY, Entry, EntryState, Found, Standing, hold_rows};
 pub use merge::Merged;
 pub use run::Run;
 pub use trouble::{any, missing};

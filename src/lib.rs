@@ -53,3 +53,4 @@ pub mod repair;
 pub mod source;
 pub mod store;
 pub mod table;
+pub mod undo;

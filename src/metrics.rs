@@ -87,6 +87,7 @@ mod tests {
             version: Some(version),
             rows,
             rows_rejected: 1,
+            rows_removed: 0,
             bytes_read: 1000,
             bytes_written: 500,
             data_files: 1,

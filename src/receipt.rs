@@ -26,6 +26,8 @@ pub struct Receipt {
     pub rows: u64,
     /// Rows that are not, because they were bad.
     pub rows_rejected: u64,
+    /// Rows of it that were in the table, and are not any more.
+    pub rows_removed: u64,
     /// Bytes of the object that were read, as stored.
     pub bytes_read: u64,
     /// Bytes of data files that were written for it; its share by rows, of a file it shares.
@@ -168,6 +170,8 @@ pub struct Tally {
     pub rows: u64,
     /// Rows that are not, because they were bad.
     pub rows_rejected: u64,
+    /// Rows of the objects that were in the tables, and are not any more.
+    pub rows_removed: u64,
     /// Bytes of objects that were read, as stored.
     pub bytes_read: u64,
     /// Bytes of data files that were written.
@@ -191,6 +195,7 @@ impl Tally {
         self.late += u64::from(kind == Some(ErrorKind::DeadlineExceeded));
         self.rows += receipt.rows;
         self.rows_rejected += receipt.rows_rejected;
+        self.rows_removed += receipt.rows_removed;
         self.bytes_read += receipt.bytes_read;
         self.bytes_written += receipt.bytes_written;
         self.peak_rss_bytes = self.peak_rss_bytes.max(receipt.peak_rss_bytes);
@@ -246,6 +251,7 @@ mod tests {
             version: Some(7),
             rows: 20,
             rows_rejected: 0,
+            rows_removed: 0,
             bytes_read: 1000,
             bytes_written: 500,
             data_files: 1,
@@ -264,7 +270,7 @@ mod tests {
             json,
             "{\"source\":\"file:///in/a.csv\",\"status\":\"committed\",\"reason\":null,\
              \"table\":\"file:///out\",\"version\":7,\"rows\":20,\"rows_rejected\":0,\
-             \"bytes_read\":1000,\"bytes_written\":500,\"data_files\":1,\"attempts\":2,\
+             \"rows_removed\":0,\"bytes_read\":1000,\"bytes_written\":500,\"data_files\":1,\"attempts\":2,\
              \"duration_ms\":30,\"cpu_ms\":20,\"peak_rss_bytes\":1048576,\"error\":null}"
         );
     }

@@ -6,7 +6,7 @@
 use crate::commit;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::{ANY_IDENTITY, Entry, EntryState, Ledger};
+use crate::ledger::{Entry, Ledger};
 use crate::table::{Snapshot, Table};
 
 /// What a repair did.
@@ -70,17 +70,9 @@ pub async fn rebuild(
     let sources = table.count_rows_by(&snapshot, column).await?;
     let (append, at) = (environment.entropy.uuid(), environment.clock.now());
     let entry = |(name, rows): (String, u64)| Entry {
-        name,
-        sequence: 0,
-        identity: ANY_IDENTITY.to_owned(),
-        size_bytes: 0,
-        content: String::new(),
         append,
-        version: snapshot.version,
-        rows,
-        rows_rejected: 0,
         at,
-        state: EntryState::In,
+        ..Entry::of_any_version(&name, rows, snapshot.version)
     };
     let entries: Vec<Entry> = sources.into_iter().map(entry).collect();
     start(environment, table, name, &snapshot, &entries).await

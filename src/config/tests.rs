@@ -89,15 +89,21 @@ fn an_unknown_field_is_refused_with_the_nearest() {
 }
 
 #[test]
+fn what_must_know_whose_each_row_is_wants_a_column_that_says_so() {
+    for policy in ["on_changed = \"replace\"", "dedupe = \"column\""] {
+        let error = refused(&format!("{ROUTE}{policy}\nsource_file_column = false\n")).to_string();
+        let reason = policy.replace('=', "is").replace("  ", " ");
+        assert!(error.contains("there is no source_file_column"), "{error}");
+        assert!(error.contains(&reason), "{error}");
+    }
+}
+
+#[test]
 fn a_wrong_value_is_refused_with_its_field_and_line() {
     for (line, expected) in [
         (
-            "on_changed = \"replace\"",
-            "on_changed in [[feed]] \"orders\": \"replace\" is not there yet",
-        ),
-        (
             "on_changed = \"never\"",
-            "unknown variant `never`, expected one of `skip`, `append`, `fail`",
+            "unknown variant `never`, expected one of `skip`, `append`, `replace`, `fail`",
         ),
         ("format = \"hudi\"", "format in [[feed]] \"orders\": unknown variant `hudi`"),
         ("target_file_bytes = \"128 apples\"", "\"128 apples\" is not a size"),

@@ -91,11 +91,11 @@ pub async fn plan(
     let table = table::open(environment, feed)?;
     let candidate = |announcement| Candidate::new(feed, table.uri(), announcement);
     let candidates: Vec<Candidate> = announcements.into_iter().map(candidate).collect();
-    let (pin, taken) = select::pin(feed, table.as_ref(), &candidates).await?;
+    let (pin, taken) = select::pin(environment, feed, table.as_ref(), &candidates).await?;
     let mut objects = Vec::new();
     let mut tasks = Vec::new();
     let mut looked = stream::iter(candidates)
-        .map(|candidate| look(feed, &taken, candidate))
+        .map(|candidate| look(feed, &taken.found, candidate))
         .buffered(HEADS_IN_FLIGHT_MAX);
     while let Some((object, task)) = looked.next().await {
         objects.push(object);
@@ -149,13 +149,18 @@ async fn look(feed: &Feed, taken: &Found, candidate: Candidate) -> (PlannedObjec
     };
     let size = object.size_bytes;
     let (action, reason) = match select::judge(feed, taken, &candidate, &object).await {
-        Ok(Verdict::Take { is_new }) => {
-            let reason = if is_new { "new" } else { "changed" };
+        Ok(Verdict::Take { is_new, replaces }) => {
+            let reason = match (is_new, replaces) {
+                (true, _) => "new",
+                (false, false) => "changed",
+                (false, true) => "changed: it takes the place of the rows that it had",
+            };
             let planned = planned(Action::Take, reason.to_owned(), size);
-            return (planned, Some(Task::new(candidate, object)));
+            return (planned, Some(Task::new(candidate, object, replaces)));
         }
         Ok(Verdict::Duplicate(taken)) => {
-            (Action::Duplicate, format!("taken by version {}", taken.version))
+            let reason = format!("{} by version {}", select::reason_of(&taken), taken.version);
+            (Action::Duplicate, reason)
         }
         Ok(Verdict::Touched(taken)) => {
             (Action::Duplicate, format!("same content as version {} took", taken.version))

@@ -166,6 +166,17 @@ pub(super) fn check_feed(feed: &Feed, layout: &Layout, table: &str) -> Result<()
         .with_object(table)
         .with_advice("set source_file_column to another name, or to false"));
     }
+    let has = |column: &String| layout.schema.index_of(column).is_ok();
+    if let Some(reason) = feed.needs_source_file_column()
+        && !feed.source_file_column.as_ref().is_some_and(has)
+    {
+        return Err(configuration(format!(
+            "the table has no column {:?} to tell whose each row is, and {reason}",
+            feed.source_file_column.as_deref().unwrap_or_default()
+        ))
+        .with_object(table)
+        .with_advice("ingest into a table that Lakefeed has made with one, or leave that out"));
+    }
     let partitions: Vec<&String> =
         layout.partition_columns.iter().map(|&i| layout.schema.field(i).name()).collect();
     if !feed.partition_by.is_empty() && !feed.partition_by.iter().eq(partitions.iter().copied()) {

@@ -7,10 +7,12 @@ use futures::stream::{self, StreamExt};
 use super::Run;
 use super::schema;
 use super::task::{Candidate, Task};
-use crate::commit::{Pin, PlannedSource};
-use crate::config::{Feed, OnChanged};
+use crate::commit::{self, Pin, PlannedSource, RowsRemoved};
+use crate::config::{Dedupe, Feed, Mode, OnChanged};
+use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::{self, Entry, EntryState, Found, Standing};
+use crate::ledger::{self, Entry, EntryState, Found, Standing, hold_rows};
+use crate::receipt::Receipt;
 use crate::source::SourceObject;
 use crate::table::Table;
 
@@ -27,12 +29,23 @@ pub(super) struct Selection {
     pub aliases: Vec<PlannedSource>,
     /// Objects that must wait for another of the same name.
     pub again: Vec<Candidate>,
+    /// Objects that there is nothing to do for, as long as the table holds what it holds.
+    pub settled: Vec<(Candidate, Receipt)>,
+}
+
+/// What is known of the candidates' names at one pin.
+#[derive(Default)]
+pub(super) struct Taken {
+    /// What was taken.
+    pub found: Found,
+    /// Of which names the table holds rows, where the feed wants that to decide.
+    pub held: Option<RowsRemoved>,
 }
 
 /// What is to be done with one object, and why.
 pub(super) enum Verdict {
-    /// Take it: it is new, or it has changed.
-    Take { is_new: bool },
+    /// Take it, in the place of what was taken of it, or as well.
+    Take { is_new: bool, replaces: bool },
     /// Its version was taken.
     Duplicate(Entry),
     /// Its content was taken, under another identity.
@@ -54,12 +67,18 @@ impl Run<'_> {
     pub(super) async fn select(
         &mut self,
         pin: Option<Pin>,
-        taken: &Found,
+        known: &Taken,
         candidates: Vec<Candidate>,
     ) -> Result<Selection> {
-        let mut selection =
-            Selection { pin, tasks: Vec::new(), aliases: Vec::new(), again: Vec::new() };
-        let candidates = self.finish_taken(taken, candidates);
+        let mut selection = Selection {
+            pin,
+            tasks: Vec::new(),
+            aliases: Vec::new(),
+            again: Vec::new(),
+            settled: Vec::new(),
+        };
+        let candidates = self.settle_taken(known, candidates, &mut selection);
+        let is_final = known.held.is_none();
         // Of equal names one is entered at a time: what the others are depends on it.
         let mut names = HashSet::new();
         let mut looked = stream::iter(candidates)
@@ -78,26 +97,30 @@ impl Run<'_> {
             }
             let judged = match head {
                 Ok(object) => {
-                    judge(self.feed, taken, &candidate, &object).await.map(|v| (object, v))
+                    judge(self.feed, &known.found, &candidate, &object).await.map(|v| (object, v))
                 }
                 Err(error) => Err(error),
             };
             match judged {
-                Ok((object, Verdict::Take { .. })) => {
+                Ok((object, Verdict::Take { replaces, .. })) => {
                     names.insert(candidate.name.clone());
-                    selection.tasks.push(Task::new(candidate, object));
+                    selection.tasks.push(Task::new(candidate, object, replaces));
                 }
                 Ok((_, Verdict::Duplicate(taken))) => {
-                    self.finish(candidate.duplicate("taken", &taken));
+                    let receipt = candidate.duplicate(reason_of(&taken), &taken);
+                    self.settle(&mut selection, is_final, candidate, receipt);
                 }
                 Ok((object, Verdict::Touched(taken))) => {
                     names.insert(candidate.name.clone());
-                    self.finish(candidate.duplicate("same content", &taken));
-                    selection.aliases.push(alias(&candidate, &object, &taken));
+                    let entries = known.found.of(&candidate.name);
+                    selection.aliases.push(alias(&candidate, &object, &taken, entries));
+                    let receipt = candidate.duplicate("same content", &taken);
+                    self.settle(&mut selection, is_final, candidate, receipt);
                 }
                 Ok((_, Verdict::Changed(taken))) => {
                     let reason = format!("changed since version {} took it", taken.version);
-                    self.finish(candidate.skipped(&reason));
+                    let receipt = candidate.skipped(&reason);
+                    self.settle(&mut selection, is_final, candidate, receipt);
                 }
                 Ok((_, Verdict::Empty)) => self.finish(candidate.skipped("empty")),
                 Ok((_, Verdict::Refused(error))) => self.finish(candidate.failed(&error)),
@@ -123,18 +146,46 @@ impl Run<'_> {
         Ok(selection)
     }
 
-    /// Finishes those of which the very version was taken that a listing saw; nobody need look at
+    /// Settles those of which the very version was taken that a listing saw; nobody need look at
     /// them. If another version is there by now, that is an event of its own, or the next sweep's.
-    fn finish_taken(&mut self, taken: &Found, candidates: Vec<Candidate>) -> Vec<Candidate> {
+    fn settle_taken(
+        &mut self,
+        known: &Taken,
+        candidates: Vec<Candidate>,
+        selection: &mut Selection,
+    ) -> Vec<Candidate> {
+        if self.feed.mode != Mode::Once {
+            return candidates;
+        }
         let mut others = Vec::with_capacity(candidates.len());
         for candidate in candidates {
             let listed = candidate.announcement.listed_identity.as_deref();
-            match listed.map(|identity| taken.standing(&candidate.name, identity)) {
-                Some(Standing::Taken(entry)) => self.finish(candidate.duplicate("taken", entry)),
+            let standing = |identity| standing(self.feed, &known.found, &candidate, identity);
+            match listed.map(standing) {
+                Some(Standing::Taken(entry)) => {
+                    let receipt = candidate.duplicate(reason_of(entry), entry);
+                    self.settle(selection, known.held.is_none(), candidate, receipt);
+                }
                 _ => others.push(candidate),
             }
         }
         others
+    }
+
+    /// There is nothing to do for a candidate; what the ledger says is final, what the table holds
+    /// may change before something else of this round is committed.
+    fn settle(
+        &mut self,
+        selection: &mut Selection,
+        is_final: bool,
+        candidate: Candidate,
+        receipt: Receipt,
+    ) {
+        if is_final {
+            self.finish(receipt);
+        } else {
+            selection.settled.push((candidate, receipt));
+        }
     }
 
     /// Where there is no table: plans one from a sample of the objects. Objects that are no CSV
@@ -164,20 +215,21 @@ impl Run<'_> {
     }
 }
 
-/// Pins the newest version of the feed's table, if there is one that the feed fits, and looks up what
+/// Pins the newest version of the feed's table, if there is one that the feed fits, and finds out what
 /// it has taken of the candidates' names.
 ///
 /// # Errors
 /// Those of [`Pin::newest_with`]; [`ErrorKind::Configuration`] where the feed does not fit the table; and
 /// [`ErrorKind::LedgerMissing`] where the table's rows name their sources and no ledger knows them.
 pub(super) async fn pin(
+    environment: &Environment,
     feed: &Feed,
     table: &dyn Table,
     candidates: &[Candidate],
-) -> Result<(Option<Pin>, Found)> {
+) -> Result<(Option<Pin>, Taken)> {
     let names: Vec<&str> = candidates.iter().map(|candidate| candidate.name.as_str()).collect();
     let pinned = Pin::newest_with(table, &feed.ledger, &names).await?;
-    let Some((pin, taken)) = pinned else { return Ok((None, Found::default())) };
+    let Some((pin, found)) = pinned else { return Ok((None, Taken::default())) };
     schema::check_feed(feed, pin.layout(), table.uri())?;
     let names_sources = feed
         .source_file_column
@@ -189,7 +241,28 @@ pub(super) async fn pin(
     {
         return Err(ledger::missing(table, "its rows name their sources, and it has no ledger"));
     }
-    Ok((Some(pin), taken))
+    let (Dedupe::Column, Some(column), Some(snapshot)) =
+        (feed.dedupe, &feed.source_file_column, pin.snapshot())
+    else {
+        return Ok((Some(pin), Taken { found, held: None }));
+    };
+    let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    let held = commit::rows_held(environment, table, snapshot, column, &names).await?;
+    let found = found.as_held(&held, snapshot.version);
+    Ok((Some(pin), Taken { found, held: Some(held) }))
+}
+
+/// How a version of an object stands: where it takes the place of others, only the latest counts.
+fn standing<'a>(
+    feed: &Feed,
+    taken: &'a Found,
+    candidate: &Candidate,
+    identity: &str,
+) -> Standing<'a> {
+    match feed.on_changed {
+        OnChanged::Replace => taken.latest_standing(&candidate.name, identity),
+        _ => taken.standing(&candidate.name, identity),
+    }
 }
 
 /// What is to be done with `object`, given what the ledger says of its name.
@@ -204,44 +277,78 @@ pub(super) async fn judge(
         return Ok(Verdict::Empty);
     }
     let entries = taken.of(&candidate.name);
-    let take = Verdict::Take { is_new: entries.is_empty() };
-    let latest = match taken.standing(&candidate.name, &object.identity) {
-        Standing::New => return Ok(take),
+    let take = |replaces| Ok(Verdict::Take { is_new: entries.is_empty(), replaces });
+    match feed.mode {
+        Mode::Once => {}
+        Mode::Again => return take(true),
+        Mode::Append | Mode::Overwrite => return take(false),
+    }
+    let latest = match standing(feed, taken, candidate, &object.identity) {
+        Standing::New => return take(false),
         Standing::Taken(entry) => return Ok(Verdict::Duplicate(entry.clone())),
-        // Nothing of any version is in the table, so nothing can be in it twice.
-        Standing::Other(_) if entries.iter().all(|entry| entry.rows == 0) => return Ok(take),
+        // Nothing of any version was ever in the table, so nothing can be in it twice.
+        Standing::Other(_) if entries.iter().all(is_void) => return take(false),
         Standing::Other(latest) => latest,
     };
-    if entries.iter().any(|entry| entry.size_bytes == object.size_bytes) {
+    let compared = match feed.on_changed {
+        OnChanged::Replace => std::slice::from_ref(latest),
+        _ => entries,
+    };
+    if compared.iter().any(|entry| entry.size_bytes == object.size_bytes) {
         let content = Entry::render_content(object.open().hash_content().await?);
-        let same = entries.iter().rev().find(|entry| entry.content == content);
+        let same = compared.iter().rev().find(|entry| entry.content == content);
         if let Some(entry) = same {
             return Ok(Verdict::Touched(entry.clone()));
         }
     }
-    Ok(match feed.on_changed {
-        OnChanged::Append => take,
-        OnChanged::Skip => Verdict::Changed(latest.clone()),
-        OnChanged::Fail => Verdict::Refused(
+    if !hold_rows(entries) {
+        return take(false);
+    }
+    match feed.on_changed {
+        OnChanged::Append => take(false),
+        OnChanged::Replace => take(true),
+        OnChanged::Skip => Ok(Verdict::Changed(latest.clone())),
+        OnChanged::Fail => Ok(Verdict::Refused(
             Error::new(
                 ErrorKind::SourceRefused,
                 format!("its content has changed since version {} took it", latest.version),
             )
             .with_advice(
-                "put new rows in a new object, or set on_changed to \"append\" or \"skip\"",
+                "put new rows in a new object, or set on_changed to \"append\", \"replace\" or \
+                 \"skip\"",
             ),
-        ),
-    })
+        )),
+    }
 }
 
-fn alias(candidate: &Candidate, object: &SourceObject, taken: &Entry) -> PlannedSource {
+/// Whether an entry says that its version has no rows.
+fn is_void(entry: &Entry) -> bool {
+    entry.rows == 0 && entry.state != EntryState::Undone
+}
+
+/// Why the object of a taken entry is a duplicate.
+pub(super) fn reason_of(taken: &Entry) -> &'static str {
+    match taken.state {
+        EntryState::In | EntryState::Alias => "taken",
+        EntryState::Undone => "undone",
+    }
+}
+
+/// The entry of an object whose content was taken: it stands as that content does.
+fn alias(
+    candidate: &Candidate,
+    object: &SourceObject,
+    taken: &Entry,
+    entries: &[Entry],
+) -> PlannedSource {
+    let state = if hold_rows(entries) { EntryState::Alias } else { EntryState::Undone };
     PlannedSource {
         uri: object.location.uri.clone(),
         entry: Entry {
-            rows: taken.rows,
+            rows: if state == EntryState::Undone { 0 } else { taken.rows },
             rows_rejected: taken.rows_rejected,
             content: taken.content.clone(),
-            ..Entry::draft(&candidate.name, object, EntryState::Alias)
+            ..Entry::draft(&candidate.name, object, state)
         },
     }
 }

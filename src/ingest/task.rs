@@ -70,6 +70,7 @@ impl Candidate {
             version: None,
             rows: 0,
             rows_rejected: 0,
+            rows_removed: 0,
             bytes_read: 0,
             bytes_written: 0,
             data_files: 0,
@@ -97,13 +98,15 @@ pub(super) struct Facts {
 pub(super) struct Task {
     pub candidate: Candidate,
     pub object: SourceObject,
+    /// Whether its rows take the place of those that the table has of it.
+    pub replaces: bool,
     began: Duration,
     usage: Usage,
 }
 
 impl Task {
-    pub fn new(candidate: Candidate, object: SourceObject) -> Self {
-        Self { candidate, object, began: Duration::ZERO, usage: Usage::default() }
+    pub fn new(candidate: Candidate, object: SourceObject, replaces: bool) -> Self {
+        Self { candidate, object, replaces, began: Duration::ZERO, usage: Usage::default() }
     }
 
     /// Starts its clock.

@@ -1,6 +1,6 @@
 //! What the ledger says of one source object.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,28 @@ impl Entry {
         }
     }
 
+    /// Of a source of which the table held `rows` at `version`, and nobody knows which version of it.
+    pub fn of_any_version(name: &str, rows: u64, version: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            sequence: 0,
+            identity: ANY_IDENTITY.to_owned(),
+            size_bytes: 0,
+            content: String::new(),
+            append: Uuid::nil(),
+            version,
+            rows,
+            rows_rejected: 0,
+            at: DateTime::UNIX_EPOCH,
+            state: EntryState::In,
+        }
+    }
+
+    /// Whether it is of the version `identity`.
+    fn is_of(&self, identity: &str) -> bool {
+        self.identity == identity || self.identity == ANY_IDENTITY
+    }
+
     /// A content hash as entries write it.
     pub fn render_content(hash: u64) -> String {
         format!("{hash:016x}")
@@ -72,6 +94,15 @@ pub enum EntryState {
     In,
     /// The same content under another identity (a touched file): its rows came with an older entry.
     Alias,
+    /// Its rows, and those of every version of it before, were taken away on purpose.
+    Undone,
+}
+
+/// Whether the table holds rows of the source whose entries these are, oldest first, as far as the
+/// ledger knows.
+pub fn hold_rows(entries: &[Entry]) -> bool {
+    let since = entries.iter().rev().take_while(|entry| entry.state != EntryState::Undone);
+    since.into_iter().any(|entry| entry.rows > 0)
 }
 
 /// How an object stands with the ledger.
@@ -98,12 +129,38 @@ impl Found {
     /// How the version `identity` of the object `name` stands.
     pub fn standing(&self, name: &str, identity: &str) -> Standing<'_> {
         let entries = self.of(name);
-        let taken = |entry: &&Entry| entry.identity == identity || entry.identity == ANY_IDENTITY;
-        match (entries.iter().rev().find(taken), entries.last()) {
+        let taken = entries.iter().rev().find(|entry| entry.is_of(identity));
+        match (taken, entries.last()) {
             (Some(entry), _) => Standing::Taken(entry),
             (None, Some(latest)) => Standing::Other(latest),
             (None, None) => Standing::New,
         }
+    }
+
+    /// The same, where only the latest version of an object counts: an older one would be another.
+    pub fn latest_standing(&self, name: &str, identity: &str) -> Standing<'_> {
+        match self.of(name).last() {
+            None => Standing::New,
+            Some(latest) if latest.is_of(identity) => Standing::Taken(latest),
+            Some(latest) => Standing::Other(latest),
+        }
+    }
+
+    /// The same sources as the table itself tells: `held` names those of which it holds rows at
+    /// `version`, and how many. Of those that it holds none of, only entries count that say so.
+    pub fn as_held(mut self, held: &BTreeMap<String, u64>, version: u64) -> Self {
+        for (name, entries) in &mut self.0 {
+            if !held.contains_key(name) {
+                entries.retain(|entry| entry.rows == 0);
+            }
+        }
+        for (name, rows) in held {
+            let entries = self.0.entry(name.clone()).or_default();
+            if !hold_rows(entries) {
+                *entries = vec![Entry::of_any_version(name, *rows, version)];
+            }
+        }
+        self
     }
 
     /// Every entry, in no particular order of names.

@@ -52,7 +52,7 @@ const DICTIONARY_COLUMN_BYTES: usize = 96 << 10;
 /// A compressor's state; a column has one from its first full page on.
 const CODEC_BYTES: usize = 640 << 10;
 /// What the footer keeps in memory of one column of one finished row group, page index included.
-const CHUNK_METADATA_BYTES: usize = 1 << 10;
+const CHUNK_METADATA_BYTES: usize = 3 << 9;
 
 /// How much a [`TableWriter`] may hold, and when a row group, a part, a file ends.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,8 +9,10 @@ use parquet::schema::types::ColumnPath;
 
 use super::WriterLimits;
 
-/// The longest bound that the file itself keeps for a string or binary column.
-const STATISTICS_BYTES_MAX: usize = 64;
+/// The longest bound that the file itself keeps for a string or binary column of a row group: most
+/// names of objects, whole. That of a page is shorter, since there are many.
+const STATISTICS_BYTES_MAX: usize = 256;
+const PAGE_STATISTICS_BYTES_MAX: usize = 64;
 
 /// Decimals up to this precision are stored as 32- or 64-bit integers.
 const INTEGER_DECIMAL_PRECISION_MAX: u8 = 18;
@@ -29,7 +31,7 @@ pub(super) fn writer_options(schema: &Schema, limits: &WriterLimits) -> Result<A
         .set_data_page_row_count_limit(limits.page_rows_max)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_statistics_truncate_length(Some(STATISTICS_BYTES_MAX))
-        .set_column_index_truncate_length(Some(STATISTICS_BYTES_MAX))
+        .set_column_index_truncate_length(Some(PAGE_STATISTICS_BYTES_MAX))
         // Row groups end where our own limits say, which see more than these two would.
         .set_max_row_group_row_count(None)
         .set_max_row_group_bytes(None);

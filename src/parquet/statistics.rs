@@ -8,7 +8,8 @@ use parquet::file::statistics::Statistics;
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{ColumnStatistics, Value};
 
-/// The longest bound that a table keeps for a string.
+/// The most that a table keeps of a string's bound after what the two bounds have in common: names of
+/// objects begin alike, and differ where a shorter bound would end.
 const STRING_BOUND_CHARACTERS_MAX: usize = 32;
 
 /// The statistics of each of `columns`, the file's columns in order, where the flag says whether
@@ -46,7 +47,12 @@ fn of_column(
         }
     }
     let (lower, upper) = match bounds {
-        Bounds::Known(lower, upper) => (table_lower(lower), table_upper(upper)),
+        Bounds::Known(Value::String(lower), Value::String(upper)) => {
+            let kept = shared_characters(&lower, &upper) + STRING_BOUND_CHARACTERS_MAX;
+            let lower = Value::String(prefix(&lower, kept).to_owned());
+            (Some(lower), text_upper(upper, kept).map(Value::String))
+        }
+        Bounds::Known(lower, upper) => (Some(lower), Some(upper)),
         Bounds::Empty | Bounds::Unknown => (None, None),
     };
     Ok(ColumnStatistics { null_count, lower, upper })
@@ -155,24 +161,21 @@ fn text(data_type: &DataType, stored: &ByteArray) -> Option<Value> {
     }
 }
 
-fn table_lower(lower: Value) -> Option<Value> {
-    match lower {
-        Value::String(text) => Some(Value::String(prefix(&text).to_owned())),
-        other => Some(other),
+/// How many characters two texts begin with alike.
+fn shared_characters(one: &str, other: &str) -> usize {
+    one.chars().zip(other.chars()).take_while(|(one, other)| one == other).count()
+}
+
+/// At least every text whose first `kept` characters sort no later than those of `upper`.
+fn text_upper(upper: String, kept: usize) -> Option<String> {
+    match prefix(&upper, kept) {
+        whole if whole.len() == upper.len() => Some(upper),
+        cut => next_after_all_that_start_with(cut),
     }
 }
 
-fn table_upper(upper: Value) -> Option<Value> {
-    match upper {
-        Value::String(text) if prefix(&text).len() < text.len() => {
-            next_after_all_that_start_with(prefix(&text)).map(Value::String)
-        }
-        other => Some(other),
-    }
-}
-
-fn prefix(text: &str) -> &str {
-    match text.char_indices().nth(STRING_BOUND_CHARACTERS_MAX) {
+fn prefix(text: &str, characters: usize) -> &str {
+    match text.char_indices().nth(characters) {
         Some((end, _)) => &text[..end],
         None => text,
     }

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use object_store::ObjectStore;
+use futures::stream::BoxStream;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use uuid::Uuid;
 
 #[cfg(feature = "delta")]
@@ -20,6 +21,7 @@ use crate::config::CommitProtocol;
 use crate::config::Feed;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
+use crate::memory::MemoryBudget;
 
 #[cfg(feature = "delta")]
 pub mod delta;
@@ -85,6 +87,37 @@ pub trait Table: Send + Sync {
     /// How many rows have each value of the text column `column`, nulls aside, in the order of
     /// values. Holds every distinct value in memory.
     async fn count_rows_by(&self, snapshot: &Snapshot, column: &str) -> Result<Vec<(String, u64)>>;
+
+    /// Whether rows may be taken away from the table.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TableUnsupported`] where not.
+    fn check_removable(&self, snapshot: &Snapshot) -> Result<()>;
+
+    /// The data files that may hold rows of these sources: all that do, and more where the table's
+    /// statistics cannot tell.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OverBudget`] where there are more than `files_max`.
+    async fn files_with(
+        &self,
+        snapshot: &Snapshot,
+        sources: &Sources,
+        files_max: usize,
+    ) -> Result<Vec<LiveFile>>;
+
+    /// The rows of a data file that nobody has deleted, in order: all columns of the table, or the
+    /// text column `only`. What reading holds is reserved of `budget`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TableUnsupported`] for all columns of a table that has some that we cannot write.
+    async fn rows_of<'a>(
+        &'a self,
+        snapshot: &Snapshot,
+        file: &LiveFile,
+        only: Option<&str>,
+        budget: &MemoryBudget,
+    ) -> Result<BoxStream<'a, Result<RecordBatch>>>;
 
     /// Some rows of the table, at most `rows_max`, in no particular order.
     async fn some_rows(&self, snapshot: &Snapshot, rows_max: usize) -> Result<Vec<RecordBatch>>;
@@ -243,6 +276,54 @@ pub(crate) fn decimal_text(unscaled: i128, scale: u8) -> String {
     format!("{sign}{whole}{point}{fraction}")
 }
 
+/// Whose rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sources {
+    /// Every row.
+    All,
+    /// The rows of some sources.
+    Named {
+        /// The text column that holds the name of each row's source.
+        column: String,
+        /// The names.
+        names: Vec<String>,
+    },
+}
+
+/// A data file of one snapshot.
+#[derive(Clone)]
+pub struct LiveFile {
+    /// Equal in two snapshots exactly when the file holds the same rows in both: its path, and which
+    /// of its rows are deleted.
+    pub id: String,
+    /// What the format needs to read it and to take it away.
+    pub(crate) inner: Arc<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for LiveFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LiveFile").field(&self.id).finish()
+    }
+}
+
+/// What a commit does to the rows that were there, for people who read the table's history. A
+/// predicate is a condition in SQL that those rows meet which it takes away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// It leaves them.
+    Append,
+    /// It puts others in the place of some.
+    Replace {
+        /// Of which.
+        predicate: String,
+    },
+    /// It takes some away.
+    Delete {
+        /// Which.
+        predicate: String,
+    },
+}
+
 /// The intent to commit: files, and the ledger's entries for the objects whose rows they hold.
 #[derive(Debug, Clone)]
 pub struct Append {
@@ -250,8 +331,23 @@ pub struct Append {
     pub id: Uuid,
     /// The files whose rows become visible. None, where only the ledger moves.
     pub files: Vec<DataFile>,
+    /// The files whose rows go.
+    pub removed: Vec<LiveFile>,
+    /// What that is.
+    pub effect: Effect,
     /// The source objects' addresses, for people who read the table's history.
     pub sources: Vec<String>,
+}
+
+/// Deletes data files that no commit can have named. Best effort: a file that no commit names harms
+/// nobody.
+pub async fn delete_data_files(table: &dyn Table, files: impl Iterator<Item = &DataFile>) {
+    for file in files {
+        let Ok(path) = Path::parse(format!("{}/{}", table.root(), file.path)) else { continue };
+        if let Err(cause) = table.store().delete(&path).await {
+            tracing::debug!(%path, %cause, "an abandoned data file stays behind");
+        }
+    }
 }
 
 /// Opens the feed's table, whether it exists or not.

@@ -9,6 +9,7 @@ use lakefeed::receipt::{Receipt, Status};
 use serde_json::Value;
 
 use crate::log::{self, Entries, Log, Row};
+use crate::removals;
 use crate::shape::{self, FOREIGN, Shape};
 use crate::world::{self, Content, Journal, World};
 
@@ -19,9 +20,9 @@ pub struct Violation {
     pub how: String,
 }
 
-type Audit = Result<(), Violation>;
+pub type Audit = Result<(), Violation>;
 
-fn broken(promise: &'static str, how: impl Into<String>) -> Audit {
+pub fn broken(promise: &'static str, how: impl Into<String>) -> Audit {
     Err(Violation { promise, how: how.into() })
 }
 
@@ -56,8 +57,13 @@ pub fn audit(world: &World) -> Audit {
         // What was forgotten may be taken again; still nothing may be torn.
         return evidence.all_or_nothing();
     }
-    evidence.all_or_nothing()?;
-    evidence.rows_are_as_entered()?;
+    if world.script.removals.is_some() {
+        // What was taken may be gone by now; so each commit is looked at by itself.
+        removals::commits_do_what_they_say(world, &journal, &evidence.log)?;
+    } else {
+        evidence.all_or_nothing()?;
+        evidence.rows_are_as_entered()?;
+    }
     evidence.rows_have_an_entry()?;
     evidence.receipts_are_true()?;
     evidence.faults_are_not_called_damage()?;

@@ -25,6 +25,7 @@ mod auditor;
 mod kernel;
 mod log;
 mod process;
+mod removals;
 mod rivals;
 mod script;
 mod shape;
@@ -138,6 +139,7 @@ fn every_guest_comes() {
         "Delete t/_delta_log/_lakefeed/*/default/runs/",
         "thief        breaks the lease of",
         "has held the table's lease",
+        "takes k0 back: Ok(Some(",
     ];
     let mut missing = Vec::from(deeds);
     for seed in 0..GUESTS_WITHIN_SEEDS {

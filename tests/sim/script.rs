@@ -3,7 +3,7 @@
 use std::num::NonZero;
 use std::time::Duration;
 
-use lakefeed::config::{LeaseOptions, LeaseScope, OnChanged};
+use lakefeed::config::{Dedupe, LeaseOptions, LeaseScope, OnChanged};
 use lakefeed::fault::FaultRates;
 use lakefeed::ledger;
 use rand::Rng;
@@ -36,6 +36,8 @@ pub struct Script {
     pub span: Duration,
     pub guests: Guests,
     pub leases: Leases,
+    /// How ingesters take rows away, if they do.
+    pub removals: Option<Removals>,
 }
 
 impl Script {
@@ -62,7 +64,41 @@ impl Script {
             span: Duration::from_millis([200, 1_000, 5_000][rng.random_range(0..3)]),
             guests: Guests::default(),
             leases: Leases::default(),
+            removals: None,
         }
+    }
+
+    /// The same, in which rows are taken away.
+    pub fn with(self, removals: Option<Removals>) -> Self {
+        let Some(Removals { on_changed, .. }) = removals else { return self };
+        let on_changed = on_changed.unwrap_or(self.on_changed);
+        // Another's table would not tell whose its rows are.
+        Self { on_changed, table_is_there: false, removals, ..self }
+    }
+}
+
+/// How rows are taken away, drawn beside everything else for the same reason as guests.
+#[derive(Debug, Clone)]
+pub struct Removals {
+    /// The feed's policy, where it is not one of the others.
+    pub on_changed: Option<OnChanged>,
+    /// What decides whether an object was taken.
+    pub dedupe: Dedupe,
+    /// How often a person takes an object back.
+    pub undos: usize,
+    /// How often a person takes an object again.
+    pub replays: usize,
+}
+
+impl Removals {
+    pub fn draw(rng: &mut StdRng) -> Option<Self> {
+        let removals = Self {
+            on_changed: rng.random_bool(0.6).then_some(OnChanged::Replace),
+            dedupe: if rng.random_bool(0.3) { Dedupe::Column } else { Dedupe::Ledger },
+            undos: [0, 0, 2, 4][rng.random_range(0..4)],
+            replays: [0, 0, 2][rng.random_range(0..3)],
+        };
+        rng.random_bool(0.4).then_some(removals)
     }
 }
 

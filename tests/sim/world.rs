@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::future::{LocalBoxFuture, join_all};
 use lakefeed::clock::{Clock, Entropy};
-use lakefeed::config::Feed;
+use lakefeed::config::{Dedupe, Feed, Mode};
 use lakefeed::environment::Environment;
 use lakefeed::fault::{FaultRates, FaultyStore, SeededFaults, Written};
 use lakefeed::ingest::ingest_into;
@@ -19,6 +19,7 @@ use lakefeed::repair;
 use lakefeed::source::Announcement;
 use lakefeed::store::Stores;
 use lakefeed::table::delta::DeltaTable;
+use lakefeed::undo;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use rand::rngs::StdRng;
@@ -29,7 +30,7 @@ use crate::kernel;
 use crate::log::{Row, TABLE, Truth};
 use crate::process::{Freezer, Life, Process, SimulatedClock, Witness, without_table_ids};
 use crate::rivals::{self, Deed, Rival};
-use crate::script::{Guests, Leases, Script};
+use crate::script::{Guests, Leases, Removals, Script};
 
 /// How often a guest looks whether there is a table.
 const PATIENCE: u32 = 100;
@@ -37,9 +38,13 @@ const PATIENCE: u32 = 100;
 const GUESTS: u64 = 0x6775_6573_7473;
 /// One more, for the leases.
 const LEASES: u64 = 0x6c65_6173_6573;
+/// And one for those who take rows away.
+const REMOVALS: u64 = 0x7265_6d6f_7665;
 /// The record of the table's lease.
 const LEASE: &str = "_delta_log/_lakefeed/table.lease";
 const MEMORY_BYTES: u64 = 512 << 20;
+/// What those are called who take an object again.
+pub const REPLAY: &str = "replay";
 /// Longer than anything is late, lags or freezes.
 const SETTLED: Duration = Duration::from_secs(24 * 3600);
 /// A world that has not come to its end by then never will.
@@ -117,25 +122,21 @@ impl World {
         let guests = Guests::draw(&mut guests_rng);
         let mut leases_rng = StdRng::seed_from_u64(seed ^ LEASES);
         let leases = Leases::draw(&mut leases_rng);
-        Self::perform(seed, resets, guests, guests_rng, leases, leases_rng)
+        let mut removals_rng = StdRng::seed_from_u64(seed ^ REMOVALS);
+        let removals = Removals::draw(&mut removals_rng).filter(|_| resets == 0);
+        let beside = |script: Script| Script { resets, guests, leases, ..script }.with(removals);
+        Self::perform(seed, beside, [guests_rng, leases_rng, removals_rng])
     }
 
     /// The same world without guests.
     pub fn play_without_guests(seed: u64) -> Self {
-        let unused = || StdRng::seed_from_u64(seed);
-        Self::perform(seed, 0, Guests::default(), unused(), Leases::default(), unused())
+        Self::perform(seed, |script| script, [(); 3].map(|()| StdRng::seed_from_u64(seed)))
     }
 
-    fn perform(
-        seed: u64,
-        resets: usize,
-        guests: Guests,
-        guests_rng: StdRng,
-        leases: Leases,
-        leases_rng: StdRng,
-    ) -> Self {
+    /// Plays the script of a seed, with what is added `beside` it, and the generators for that.
+    fn perform(seed: u64, beside: impl FnOnce(Script) -> Script, rngs: [StdRng; 3]) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let script = Script { resets, guests, leases, ..Script::draw(&mut rng) };
+        let script = beside(Script::draw(&mut rng));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -149,8 +150,7 @@ impl World {
                 written: Arc::default(),
                 journal: Arc::default(),
             };
-            let ended =
-                tokio::time::timeout(END_OF_TIME, world.run(rng, guests_rng, leases_rng)).await;
+            let ended = tokio::time::timeout(END_OF_TIME, world.run(rng, rngs)).await;
             assert!(ended.is_ok(), "the world stands still");
             world
         })
@@ -165,7 +165,8 @@ impl World {
         self.journal().trace.push(without_table_ids(&line));
     }
 
-    async fn run(&self, mut rng: StdRng, mut guests_rng: StdRng, leases_rng: StdRng) {
+    async fn run(&self, mut rng: StdRng, rngs: [StdRng; 3]) {
+        let [mut guests_rng, leases_rng, removals_rng] = rngs;
         if self.script.table_is_there {
             rivals::create_table(&self.truth, &self.script.guests.partition_by());
         }
@@ -187,6 +188,7 @@ impl World {
         actors.push(Box::pin(self.overwriter(another_guest())));
         actors.push(Box::pin(self.sweeper(another_guest())));
         actors.push(Box::pin(self.thief(leases_rng)));
+        actors.push(Box::pin(self.remover(removals_rng)));
         join_all(actors).await;
         self.clock.sleep(SETTLED).await;
         if self.script.guests.vacuums > 0 {
@@ -369,6 +371,28 @@ impl World {
         }
     }
 
+    /// A person who takes objects back, and takes them again.
+    async fn remover(&self, mut rng: StdRng) {
+        let Some(Removals { undos, replays, .. }) = self.script.removals else { return };
+        self.opening().await;
+        for number in 0..undos + replays {
+            self.pause(&mut rng, undos + replays).await;
+            let object = rng.random_range(0..self.script.objects);
+            let is_replay = rng.random_range(0..undos + replays) < replays;
+            let actor = format!("{} {number}", if is_replay { REPLAY } else { "undo" });
+            let mut process = self.process(&actor, self.script.faults, rng.random());
+            if is_replay {
+                process.feed.mode = Mode::Again;
+                self.ingest(&actor, &[object], process).await;
+                continue;
+            }
+            let Process { environment, feed, table, .. } = &process;
+            let done = undo::undo(environment, feed, table, &[uri(object)]).await;
+            let what = done.map(|undone| undone.version).map_err(|error| error.kind());
+            self.note(&actor, &format!("takes {} back: {what:?}", name(object)));
+        }
+    }
+
     /// One process that ingests, and ends.
     async fn ingest(&self, actor: &str, objects: &[usize], process: Process) {
         let announcement = |&object: &usize| Announcement {
@@ -427,6 +451,7 @@ impl World {
             stage_bytes_max: self.script.stage_bytes_max,
             partition_by: self.script.guests.feed_partition_by(),
             lease: self.script.leases.options,
+            dedupe: self.script.removals.as_ref().map_or(Dedupe::Ledger, |it| it.dedupe),
             ..Feed::default()
         };
         let location = environment.stores.resolve(&feed.table).unwrap();

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use lakefeed::config::{
-    self, ColumnType, Feed, Format, LeaseScope, OnChanged, Settings, SourceKey, parse_size,
+    self, ColumnType, Dedupe, Feed, Format, LeaseScope, Mode, OnChanged, Settings, SourceKey,
+    parse_size,
 };
 use lakefeed::error::{Error, ErrorKind, Result};
 
@@ -38,6 +39,10 @@ pub enum Command {
     Ingest {
         #[command(flatten)]
         route: Route,
+        /// What the table has taken does not count: `append` takes every object, also a second time;
+        /// `overwrite` takes them in the place of everything that the table holds
+        #[arg(long, value_name = "MODE")]
+        mode: Option<BlindMode>,
         /// Write one receipt per object, as a line of JSON, to standard output
         #[arg(long)]
         json: bool,
@@ -50,6 +55,27 @@ pub enum Command {
         /// Write the plan as JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Take objects again, in the place of the rows that the table has of them
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay {
+        #[command(flatten)]
+        route: Route,
+        /// Write one receipt per object, as a line of JSON, to standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove the rows of objects that a table has taken; they are not taken again by themselves
+    #[command(after_help = UNDO_EXAMPLES)]
+    Undo {
+        #[command(flatten)]
+        target: LedgerTarget,
+        /// The objects, by their names in the ledger or their addresses
+        #[arg(value_name = "OBJECT", required = true)]
+        objects: Vec<String>,
+        /// Say what would be removed, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Show some rows of a table
     #[command(after_help = SHOW_EXAMPLES)]
@@ -101,12 +127,23 @@ Examples:
   lakefeed ingest landing/ --table lake/orders
   lakefeed ingest 'landing/2026-*.csv.gz' --table lake/orders --partition-by country
   lakefeed ingest export.csv --table lake/orders --csv delimiter=';' --column price='decimal(15,2)'
-  lakefeed ingest --config lakefeed.toml --feed orders";
+  lakefeed ingest --config lakefeed.toml --feed orders
+  lakefeed ingest snapshot.csv --table lake/customers --mode overwrite";
 
 const PLAN_EXAMPLES: &str = "\
 Examples:
   lakefeed plan landing/ --table lake/orders
   lakefeed plan --feed orders";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  lakefeed replay landing/2026-11-23.csv --table lake/orders
+  lakefeed replay --feed orders";
+
+const UNDO_EXAMPLES: &str = "\
+Examples:
+  lakefeed undo lake/orders landing/2026-11-23.csv --dry-run
+  lakefeed undo lake/orders landing/2026-11-23.csv";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
@@ -173,9 +210,14 @@ pub struct Route {
     /// The partition columns of a table that is created, as country,day
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     partition_by: Option<Vec<String>>,
-    /// What to do with an object that was taken and has changed: skip, append or fail [default: skip]
+    /// What to do with an object that was taken and has changed: skip, append, replace or fail
+    /// [default: skip]
     #[arg(long, value_name = "POLICY")]
     on_changed: Option<OnChanged>,
+    /// What decides whether an object was taken: ledger, or column, what the table holds now
+    /// [default: ledger]
+    #[arg(long, value_name = "WHAT")]
+    dedupe: Option<Dedupe>,
     /// What names an object in the ledger: uri, relative or name [default: uri]
     #[arg(long, value_name = "KEY")]
     source_key: Option<SourceKey>,
@@ -192,7 +234,7 @@ impl Route {
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`], from either.
-    pub fn feed(self, settings: &Settings) -> Result<Feed> {
+    pub fn feed(self, settings: &Settings, mode: Mode) -> Result<Feed> {
         let mut feed = match &self.feed {
             Some(name) => settings.feed(name)?.clone(),
             None => settings.feed("default").cloned().unwrap_or_default(),
@@ -204,15 +246,35 @@ impl Route {
         replace(&mut feed.format, self.format);
         replace(&mut feed.partition_by, self.partition_by);
         replace(&mut feed.on_changed, self.on_changed);
+        replace(&mut feed.dedupe, self.dedupe);
         replace(&mut feed.source_key, self.source_key);
         replace(&mut feed.ledger, self.ledger);
         replace(&mut feed.lease.scope, self.lease);
+        feed.mode = mode;
         feed.columns.extend(self.column);
         for (key, value) in &self.csv {
             feed.csv.set(key, value)?;
         }
         feed.validate()?;
         Ok(feed)
+    }
+}
+
+/// A mode in which the ledger is not asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BlindMode {
+    /// Every object is taken as well.
+    Append,
+    /// The objects take the place of everything.
+    Overwrite,
+}
+
+impl From<BlindMode> for Mode {
+    fn from(mode: BlindMode) -> Self {
+        match mode {
+            BlindMode::Append => Self::Append,
+            BlindMode::Overwrite => Self::Overwrite,
+        }
     }
 }
 
@@ -330,7 +392,9 @@ mod tests {
 
     fn feed(settings: &Settings, line: &[&str]) -> Result<Feed> {
         match parse(line).unwrap().command {
-            Command::Ingest { route, .. } | Command::Plan { route, .. } => route.feed(settings),
+            Command::Ingest { route, .. } | Command::Plan { route, .. } => {
+                route.feed(settings, Mode::Once)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -399,6 +463,7 @@ mod tests {
                 "--column=a=b=date",
                 "--partition-by=country,day",
                 "--on-changed=fail",
+                "--dedupe=column",
                 "--source-key=name",
                 "--lease=run",
             ],
@@ -413,7 +478,7 @@ mod tests {
         assert_eq!(columns, ["a=b: date", "id: int64", "price: decimal(15,2)"]);
         assert_eq!(ours.partition_by, ["country", "day"]);
         assert_eq!((ours.on_changed, ours.source_key), (OnChanged::Fail, SourceKey::Name));
-        assert_eq!(ours.lease.scope, LeaseScope::Run);
+        assert_eq!((ours.dedupe, ours.lease.scope), (Dedupe::Column, LeaseScope::Run));
     }
 
     #[test]
@@ -433,7 +498,9 @@ mod tests {
             (vec!["ingest", "x", "--table=t", "--csv=delimiter=;;"], "is not a single byte"),
             (vec!["ingest", "x", "--table=t", "--column=a=text64"], "is not a column type"),
             (vec!["ingest", "x", "--table=t", "--memory=lots"], "is not a size"),
-            (vec!["ingest", "x", "--table=t", "--on-changed=replace"], "is not there yet"),
+            (vec!["ingest", "x", "--table=t", "--on-changed=never"], "replace"),
+            (vec!["ingest", "x", "--table=t", "--mode=merge"], "overwrite"),
+            (vec!["undo", "t"], "<OBJECT>"),
             (vec!["ingest", "x", "--table=t", "--format=hudi"], "delta"),
             (vec!["ledger"], "rebuild"),
         ] {

@@ -19,6 +19,7 @@ use lakefeed::memory::display_bytes;
 use lakefeed::receipt::{Observer, Receipt, Status, Tally};
 use lakefeed::repair::Repair;
 use lakefeed::table::Checkpoint;
+use lakefeed::undo::{Undone, UndoneObject};
 
 /// How many objects a person is told of one by one; the others are counted.
 const LINES_MAX: u64 = 200;
@@ -210,11 +211,14 @@ impl fmt::Display for Summary<'_> {
 
 impl Summary<'_> {
     fn write_figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let &Tally { rows, rows_rejected, bytes_read, bytes_written, peak_rss_bytes, .. } =
-            self.tally;
+        let &Tally { rows, rows_rejected, rows_removed, .. } = self.tally;
+        let &Tally { bytes_read, bytes_written, peak_rss_bytes, .. } = self.tally;
         write!(f, "{} row{}", grouped(rows), if rows == 1 { "" } else { "s" })?;
         if rows_rejected > 0 {
             write!(f, " ({} rejected)", grouped(rows_rejected))?;
+        }
+        if rows_removed > 0 {
+            write!(f, ", in the place of {}", grouped(rows_removed))?;
         }
         let seconds = self.elapsed.as_secs_f64();
         write!(
@@ -368,10 +372,32 @@ pub fn ledger(entries: &[Entry]) -> String {
     for entry in entries {
         let Entry { name, version, rows, rows_rejected, at, .. } = entry;
         let at = at.format("%Y-%m-%d %H:%M:%S");
-        let state = if entry.state == EntryState::Alias { ", the same content again" } else { "" };
+        let state = match entry.state {
+            EntryState::In => "",
+            EntryState::Alias => ", the same content again",
+            EntryState::Undone => ", undone",
+        };
         text.push_str(&format!(
             "{at}Z  version {version}  {rows} rows, {rows_rejected} rejected{state}  {name}\n"
         ));
+    }
+    text
+}
+
+/// What was undone, or would be.
+pub fn undone(undone: &Undone, is_dry_run: bool) -> String {
+    let mut text = String::new();
+    for UndoneObject { name, rows_removed, was_undone } in &undone.objects {
+        let what = match (was_undone, is_dry_run) {
+            (true, _) => "undone before".to_owned(),
+            (false, true) => format!("{} would be removed", counted(*rows_removed as usize, "row")),
+            (false, false) => format!("{} removed", counted(*rows_removed as usize, "row")),
+        };
+        text.push_str(&format!("{name}: {what}\n"));
+    }
+    match undone.version {
+        Some(version) => text.push_str(&format!("undone in version {version}\n")),
+        None => text.push_str("nothing was changed\n"),
     }
     text
 }
@@ -439,6 +465,7 @@ mod tests {
             version: taken.then_some(7),
             rows: if taken { 600_572 } else { 0 },
             rows_rejected: 0,
+            rows_removed: 0,
             bytes_read: 76 << 20,
             bytes_written: if taken { 14 << 20 } else { 0 },
             data_files: taken.into(),

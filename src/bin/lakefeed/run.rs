@@ -9,7 +9,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 use futures::TryStreamExt;
 use lakefeed::commit::{self, Pin};
-use lakefeed::config::{self, Feed, Settings};
+use lakefeed::config::{self, Feed, Mode, Settings};
 use lakefeed::delivery;
 use lakefeed::environment::{self, Environment};
 use lakefeed::error::{Error, ErrorKind, Result};
@@ -19,7 +19,7 @@ use lakefeed::lease;
 use lakefeed::ledger::Entry;
 use lakefeed::repair;
 use lakefeed::table::{Snapshot, Table};
-use lakefeed::{source, table};
+use lakefeed::{source, table, undo};
 
 use crate::args::{
     Arguments, Command, LeaseCommand, LeaseTarget, LedgerCommand, LedgerTarget, Resources,
@@ -36,13 +36,19 @@ pub fn run(command: Command) -> Result<ExitCode> {
 
 async fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Ingest { route, json } => {
+        Command::Ingest { route, mode, json } => {
             let (settings, environment) = open(&route.resources).await?;
-            ingest_feed(&environment, &route.feed(&settings)?, json).await
+            let feed = route.feed(&settings, mode.map_or(Mode::Once, Mode::from))?;
+            ingest_feed(&environment, &feed, json).await
         }
+        Command::Replay { route, json } => {
+            let (settings, environment) = open(&route.resources).await?;
+            ingest_feed(&environment, &route.feed(&settings, Mode::Again)?, json).await
+        }
+        Command::Undo { target, objects, dry_run } => undo(&target, objects, dry_run).await,
         Command::Plan { route, json } => {
             let (settings, environment) = open(&route.resources).await?;
-            plan(&environment, &route.feed(&settings)?, json).await
+            plan(&environment, &route.feed(&settings, Mode::Once)?, json).await
         }
         Command::Invoke { event, resources, json } => {
             let (settings, environment) = open(&resources).await?;
@@ -126,6 +132,16 @@ fn style(json: bool) -> Style {
 }
 
 async fn ingest_feed(environment: &Environment, feed: &Feed, json: bool) -> Result<ExitCode> {
+    match feed.mode {
+        Mode::Once | Mode::Again => {}
+        Mode::Append => tracing::warn!(
+            "mode append: what was taken is taken again, so that its rows come twice"
+        ),
+        Mode::Overwrite => tracing::warn!(
+            table = feed.table,
+            "mode overwrite: these objects take the place of everything that the table holds"
+        ),
+    }
     let reporter = Reporter::new(io::stdout(), style(json));
     let delivery = delivery::sweep(environment, &[feed], &reporter).await?;
     reporter.finish(environment.clock.monotonic()).map_err(cannot_write)?;
@@ -186,7 +202,9 @@ async fn ledger(command: &LedgerCommand) -> Result<ExitCode> {
     let table = table::open(&environment, &feed)?;
     let repaired = match command {
         LedgerCommand::Show { objects, .. } => {
-            return show_ledger(table.as_ref(), ledger, objects, *json).await;
+            let names =
+                names_in_ledger(&environment, table.as_ref(), ledger, objects.clone()).await?;
+            return show_ledger(table.as_ref(), ledger, &names, *json).await;
         }
         LedgerCommand::Adopt(_) => repair::adopt(&environment, table.as_ref(), ledger).await?,
         LedgerCommand::Rebuild(_) => {
@@ -196,6 +214,46 @@ async fn ledger(command: &LedgerCommand) -> Result<ExitCode> {
     };
     let text = if *json { to_json(&repaired)? } else { report::repair(ledger, &repaired) };
     to_stdout(text.as_bytes())
+}
+
+/// Takes back what the table has taken of some objects, or says what that would remove.
+async fn undo(target: &LedgerTarget, objects: Vec<String>, dry_run: bool) -> Result<ExitCode> {
+    let LedgerTarget { table, ledger, resources, json } = target;
+    let (settings, environment) = open(resources).await?;
+    let feed = Feed { ledger: ledger.clone(), ..settings.feed_of_table(table) };
+    let table = table::open(&environment, &feed)?;
+    let names = names_in_ledger(&environment, table.as_ref(), ledger, objects).await?;
+    let undone = match dry_run {
+        true => undo::plan(&environment, &feed, table.as_ref(), &names).await?,
+        false => undo::undo(&environment, &feed, table.as_ref(), &names).await?,
+    };
+    let text = if *json { to_json(&undone)? } else { report::undone(&undone, dry_run) };
+    to_stdout(text.as_bytes())
+}
+
+/// What the ledger calls the objects that a person names, by that very name or by an address.
+async fn names_in_ledger(
+    environment: &Environment,
+    table: &dyn Table,
+    ledger: &str,
+    objects: Vec<String>,
+) -> Result<Vec<String>> {
+    let addresses: Vec<Option<String>> =
+        objects.iter().map(|object| Some(environment.stores.resolve(object).ok()?.uri)).collect();
+    let both =
+        objects.iter().map(String::as_str).chain(addresses.iter().flatten().map(String::as_str));
+    let pinned = Pin::newest_with(table, ledger, &both.collect::<Vec<_>>()).await?;
+    let known = |name: &String| pinned.as_ref().is_some_and(|(_, it)| !it.of(name).is_empty());
+    let of_both = objects.into_iter().zip(addresses);
+    let mut names: Vec<String> = of_both
+        .map(|(object, address)| match address.filter(&known) {
+            Some(address) if !known(&object) => address,
+            _ => object,
+        })
+        .collect();
+    names.sort();
+    names.dedup();
+    Ok(names)
 }
 
 /// Shows the entries of `objects`, or all of them, some at a time: there may be millions.

@@ -20,8 +20,8 @@ use delta_kernel::{
 use url::Url;
 
 use super::layout::{self, Target};
-use super::{ENGINE_INFO, statistics};
-use crate::table::{Append, Creation, DataFile, Layout, Pointer, TableDefinition};
+use super::{ENGINE_INFO, files, statistics};
+use crate::table::{Append, Creation, DataFile, Effect, Layout, Pointer, TableDefinition};
 
 /// When the pointer to the ledger was last touched: the end of the year 9999, in milliseconds.
 /// Spark drops a `txn` action that is older than the table's retention, or that says no time.
@@ -75,14 +75,18 @@ pub(super) fn append(
     let capture = Capture::default();
     let mut builder = snapshot
         .clone()
-        .update_table(UpdateTableOperation::Write, ENGINE_INFO, true)
+        .update_table(operation(&append.effect), ENGINE_INFO, true)
         .with_transaction_id(application, pointer)
         .with_operation_parameters(parameters(append))
         .with_operation_metrics(metrics(append));
-    if !append.files.is_empty() {
+    let removed = files::to_remove(&append.removed)?;
+    if !append.files.is_empty() && removed.is_none() {
         builder = builder.with_blind_append();
     }
     let mut transaction = builder.build(engine, Box::new(capture.clone()))?;
+    if let Some(removed) = removed {
+        transaction.remove_files(removed);
+    }
     if !append.files.is_empty() {
         let target = Target {
             schema: snapshot.schema(),
@@ -126,14 +130,28 @@ pub(super) fn creation(
     Ok(Creation { table_id, pointer, layout, inner: Arc::new(commit) })
 }
 
+/// What other engines call a commit of this effect.
+fn operation(effect: &Effect) -> UpdateTableOperation {
+    match effect {
+        Effect::Append | Effect::Replace { .. } => UpdateTableOperation::Write,
+        Effect::Delete { .. } => UpdateTableOperation::Delete,
+    }
+}
+
 fn parameters(append: &Append) -> Vec<(&'static str, Option<String>)> {
     let sources = &append.sources[..append.sources.len().min(HISTORY_SOURCES_MAX)];
-    vec![
-        ("mode", Some("Append".to_owned())),
+    let (mode, predicate) = match &append.effect {
+        Effect::Append => (Some("Append"), None),
+        Effect::Replace { predicate } => (Some("Overwrite"), Some(predicate)),
+        Effect::Delete { predicate } => (None, Some(predicate)),
+    };
+    let of_effect = [("mode", mode.map(str::to_owned)), ("predicate", predicate.cloned())];
+    let of_all = [
         ("append", Some(append.id.to_string())),
         ("sourceCount", Some(append.sources.len().to_string())),
         ("sources", serde_json::to_string(sources).ok()),
-    ]
+    ];
+    of_effect.into_iter().filter(|(_, value)| value.is_some()).chain(of_all).collect()
 }
 
 fn metrics(append: &Append) -> Vec<(&'static str, Option<String>)> {
@@ -143,6 +161,7 @@ fn metrics(append: &Append) -> Vec<(&'static str, Option<String>)> {
         ("numFiles", Some(append.files.len().to_string())),
         ("numOutputRows", Some(rows.to_string())),
         ("numOutputBytes", Some(bytes.to_string())),
+        ("numRemovedFiles", Some(append.removed.len().to_string())),
     ]
 }
 

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use delta_kernel::snapshot::{Snapshot as KernelSnapshot, SnapshotRef};
 use delta_kernel::{Engine, KernelError};
 use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::sync::OnceCell;
@@ -23,11 +24,13 @@ use url::Url;
 use self::dynamodb_log::DynamoDbLog;
 use self::slot::Slot;
 use super::{
-    Append, Checkpoint, CommitOutcome, Creation, Pointer, Snapshot, Table, TableDefinition,
+    Append, Checkpoint, CommitOutcome, Creation, LiveFile, Pointer, Snapshot, Sources, Table,
+    TableDefinition,
 };
 use crate::clock::{Clock, Entropy};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result, cause_in};
+use crate::memory::MemoryBudget;
 use crate::store::{Location, directory_url, storage_error, storage_failure};
 
 mod checkpoint;
@@ -35,6 +38,7 @@ mod compose;
 #[cfg(feature = "aws")]
 mod dynamodb_log;
 mod expiry;
+mod files;
 mod hint;
 mod kernel;
 mod layout;
@@ -374,6 +378,39 @@ impl Table for DeltaTable {
         let (kernel, column) = (self.kernel_snapshot(snapshot)?, column.to_owned());
         let engine = Arc::clone(&self.kernel.engine);
         self.blocking(move |_, _| scan::count_rows_by(engine, kernel, &column)).await
+    }
+
+    fn check_removable(&self, snapshot: &Snapshot) -> Result<()> {
+        files::check_removable(&self.uri, &*self.kernel_snapshot(snapshot)?)
+    }
+
+    async fn files_with(
+        &self,
+        snapshot: &Snapshot,
+        sources: &Sources,
+        files_max: usize,
+    ) -> Result<Vec<LiveFile>> {
+        let (kernel, sources) = (self.kernel_snapshot(snapshot)?, sources.clone());
+        let list =
+            move |engine: &dyn Engine, _: &Url| files::with(engine, &kernel, &sources, files_max);
+        self.blocking(list).await?.ok_or_else(|| {
+            Error::new(
+                ErrorKind::OverBudget,
+                format!("more than {files_max} data files may hold rows of these sources"),
+            )
+            .with_object(&self.uri)
+            .with_advice("compact the table, ordered by the column that names the sources")
+        })
+    }
+
+    async fn rows_of<'a>(
+        &'a self,
+        snapshot: &Snapshot,
+        file: &LiveFile,
+        only: Option<&str>,
+        budget: &MemoryBudget,
+    ) -> Result<BoxStream<'a, Result<RecordBatch>>> {
+        self.read_rows(snapshot, file, only, budget).await
     }
 
     async fn some_rows(&self, snapshot: &Snapshot, rows_max: usize) -> Result<Vec<RecordBatch>> {

@@ -20,7 +20,8 @@ use lakefeed::memory::MemoryBudget;
 use lakefeed::parquet::{TableWriter, WriterLimits};
 use lakefeed::store::Stores;
 use lakefeed::table::{
-    self, Append, CommitOutcome, DataFile, Layout, Pointer, Snapshot, Table, TableDefinition,
+    self, Append, CommitOutcome, DataFile, Effect, Layout, Pointer, Snapshot, Table,
+    TableDefinition,
 };
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -280,7 +281,13 @@ impl Process {
     }
 
     pub fn append_of(&self, files: Vec<DataFile>, source: &str) -> Append {
-        Append { id: self.environment.entropy.uuid(), files, sources: vec![source.to_owned()] }
+        Append {
+            id: self.environment.entropy.uuid(),
+            files,
+            removed: vec![],
+            effect: Effect::Append,
+            sources: vec![source.to_owned()],
+        }
     }
 
     pub async fn try_commit(
