@@ -25,10 +25,12 @@
 //! together (5); conflicts are judged as above (6); an unknown attempt is settled by its slot (7);
 //! what is deleted was never committed and never will be (11).
 
+mod fence;
 mod merge;
 mod pin;
 mod removal;
 
+pub use fence::move_fence;
 pub use merge::merge_ledger;
 pub use pin::Pin;
 pub use removal::{Removal, RowsRemoved, Watch, rows_held};
@@ -42,7 +44,9 @@ use uuid::Uuid;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{self, Entry, Ledger, NextTail};
-use crate::table::{Append, CommitOutcome, Creation, DataFile, Effect, Layout, Snapshot, Table};
+use crate::table::{
+    Append, CommitOutcome, Creation, DataFile, Effect, FileOrigin, Layout, Snapshot, Table,
+};
 
 use pin::Base;
 use removal::{PlannedRemoval, Remover};
@@ -72,7 +76,8 @@ impl Pin {
 pub struct Plan {
     id: Uuid,
     table_id: Option<String>,
-    fence: u64,
+    /// What the names of its files tell, and with them, which fence it was planned under.
+    origin: FileOrigin,
     /// What entered the ledger later was not known when it was planned.
     sequence: u64,
     version: Option<u64>,
@@ -147,7 +152,7 @@ impl Plan {
             id: environment.entropy.uuid(),
             // A table that is created meanwhile, by us or by another, is the one we meant.
             table_id: pin.version().map(|_| pin.ledger.table_id().to_owned()),
-            fence: pin.ledger.fence(),
+            origin: pin.origin(),
             sequence: pin.ledger.sequence(),
             version: pin.version(),
             layout: Arc::clone(pin.layout()),
@@ -192,7 +197,7 @@ impl Plan {
         Ok(if ledger.sequence() < self.sequence {
             // What was entered since cannot be told by its sequence.
             Judgement::NotRight("the table was put back to an older version")
-        } else if self.fence != ledger.fence() {
+        } else if self.origin.fence != ledger.fence() {
             Judgement::NotRight("the ledger's fence has moved")
         } else if self.layout != *pin.layout() {
             Judgement::NotRight("the table's columns have changed")
@@ -258,7 +263,8 @@ pub async fn commit(
     plan: &Plan,
     attempts_max: u32,
 ) -> Result<Outcome> {
-    let mut remover = plan.removal.as_ref().map(|it| Remover::new(environment, table, it));
+    let mut remover =
+        plan.removal.as_ref().map(|it| Remover::new(environment, table, it, &plan.origin));
     let mut unsettled = None;
     let outcome =
         race(environment, table, pin, plan, remover.as_mut(), attempts_max, &mut unsettled).await;

@@ -546,9 +546,7 @@ impl<'a> Run<'a> {
 
     fn writer(&self, pin: &Pin, limits: &Limits) -> Result<TableWriter> {
         TableWriter::new(
-            Arc::clone(self.table.store()),
-            self.table.root().clone(),
-            Arc::clone(pin.layout()),
+            pin.destination(self.table),
             limits.writer.clone(),
             Arc::clone(&self.environment.entropy),
             Arc::clone(&self.environment.clock),

@@ -26,6 +26,7 @@ use crate::table::{CommitOutcome, Pointer, Table};
 
 mod entry;
 mod merge;
+mod orphans;
 mod run;
 mod tail;
 mod trouble;
@@ -307,6 +308,20 @@ impl Ledger {
         self.write_tail(environment, table, header, entries.iter().map(entry).collect()).await
     }
 
+    /// Writes the tail that follows this one, with the same entries, behind a new fence.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StorageUnavailable`].
+    pub async fn write_fenced_tail(
+        &self,
+        environment: &Environment,
+        table: &dyn Table,
+    ) -> Result<NextTail> {
+        let header = self.next_header();
+        let header = Header { fence: header.sequence, ..header };
+        self.write_tail(environment, table, header, self.entries.clone()).await
+    }
+
     /// Of the tail after this one, if it names the same runs.
     fn next_header(&self) -> Header {
         let mut retired = self.header.retired.clone();
@@ -329,7 +344,8 @@ impl Ledger {
         };
         let mut written = Vec::new();
         if entries.len() > limits.tail_entries_max {
-            let run = self.fold(environment, table, std::mem::take(&mut entries)).boxed().await?;
+            let folded = std::mem::take(&mut entries);
+            let run = self.fold(environment, table, header.fence, folded).boxed().await?;
             written.push(self.place.file(table, &run.file));
             header.runs.push(run);
         }
@@ -345,10 +361,11 @@ impl Ledger {
         &self,
         environment: &Environment,
         table: &dyn Table,
+        fence: u64,
         mut entries: Vec<Entry>,
     ) -> Result<Run> {
         entries.sort_by(|a, b| (&a.name, a.sequence).cmp(&(&b.name, b.sequence)));
-        let mut run = self.begin_run(environment, table)?;
+        let mut run = self.begin_run(environment, table, fence)?;
         match run.write_entries(&entries).await {
             Ok(()) => run.finish().await,
             Err(error) => {
@@ -359,8 +376,13 @@ impl Ledger {
     }
 
     /// Nobody else draws the name of its file, so nothing is overwritten.
-    fn begin_run(&self, environment: &Environment, table: &dyn Table) -> Result<RunWriter> {
-        let file = format!("runs/{}.ledger", environment.entropy.uuid());
+    fn begin_run(
+        &self,
+        environment: &Environment,
+        table: &dyn Table,
+        fence: u64,
+    ) -> Result<RunWriter> {
+        let file = orphans::file_of_run(fence, environment.entropy.uuid());
         let path = self.place.file(table, &file);
         RunWriter::new(table.store(), path, file, table.part_bytes())
     }

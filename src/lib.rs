@@ -47,6 +47,7 @@ pub mod lease;
 pub mod ledger;
 pub mod memory;
 pub mod metrics;
+pub mod orphans;
 pub mod parquet;
 pub mod receipt;
 pub mod repair;

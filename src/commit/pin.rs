@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{self, Found, Ledger};
-use crate::table::{Creation, Layout, Snapshot, Table, TableDefinition};
+use crate::parquet::Destination;
+use crate::table::{Creation, FileOrigin, Layout, Snapshot, Table, TableDefinition};
 
 /// How often a table is loaded whose ledger seems to be missing.
 const LOADS_MAX: u32 = 4;
@@ -104,6 +105,21 @@ impl Pin {
             Base::Present(snapshot) => &snapshot.layout,
             Base::Absent(creation) => &creation.layout,
         }
+    }
+
+    /// Where the data files of what is planned on this pin go.
+    pub fn destination(&self, table: &dyn Table) -> Destination {
+        Destination {
+            store: Arc::clone(table.store()),
+            root: table.root().clone(),
+            layout: Arc::clone(self.layout()),
+            origin: self.origin(),
+        }
+    }
+
+    /// What the names of those files tell.
+    pub(super) fn origin(&self) -> FileOrigin {
+        FileOrigin { ledger: self.ledger.name().to_owned(), fence: self.ledger.fence() }
     }
 
     /// The pinned version; nothing where there is no table.

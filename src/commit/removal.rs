@@ -15,8 +15,10 @@ use futures::TryStreamExt;
 
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::parquet::{TableWriter, WriterLimits};
-use crate::table::{DataFile, Effect, LiveFile, Snapshot, Sources, Table, delete_data_files};
+use crate::parquet::{Destination, TableWriter, WriterLimits};
+use crate::table::{
+    DataFile, Effect, FileOrigin, LiveFile, Snapshot, Sources, Table, delete_data_files,
+};
 
 /// Data files that one commit looks into or takes away: their names are held.
 const FILES_MAX: usize = 10_000;
@@ -67,6 +69,7 @@ pub(super) struct Remover<'a> {
     environment: &'a Environment,
     table: &'a dyn Table,
     removal: &'a Removal,
+    origin: &'a FileOrigin,
     /// By the file's id.
     known: HashMap<String, Cut>,
     last: PlannedRemoval,
@@ -95,8 +98,14 @@ impl Removal {
 }
 
 impl<'a> Remover<'a> {
-    pub fn new(environment: &'a Environment, table: &'a dyn Table, removal: &'a Removal) -> Self {
-        Self { environment, table, removal, known: HashMap::new(), last: PlannedRemoval::default() }
+    pub fn new(
+        environment: &'a Environment,
+        table: &'a dyn Table,
+        removal: &'a Removal,
+        origin: &'a FileOrigin,
+    ) -> Self {
+        let (known, last) = (HashMap::new(), PlannedRemoval::default());
+        Self { environment, table, removal, origin, known, last }
     }
 
     /// The removal as seen from `snapshot`. Files are written, and nothing names them yet.
@@ -176,15 +185,14 @@ impl<'a> Remover<'a> {
             part_bytes: self.table.part_bytes().unwrap_or(limits.part_bytes),
             ..limits
         };
-        let mut writer = TableWriter::new(
-            Arc::clone(self.table.store()),
-            self.table.root().clone(),
-            Arc::clone(layout),
-            limits,
-            Arc::clone(entropy),
-            Arc::clone(clock),
-            budget,
-        )?;
+        let destination = Destination {
+            store: Arc::clone(self.table.store()),
+            root: self.table.root().clone(),
+            layout: Arc::clone(layout),
+            origin: self.origin.clone(),
+        };
+        let mut writer =
+            TableWriter::new(destination, limits, Arc::clone(entropy), Arc::clone(clock), budget)?;
         loop {
             let rest = match rows.try_next().await {
                 Ok(Some(batch)) => without(&batch, column, names),

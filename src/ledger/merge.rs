@@ -27,6 +27,8 @@ const RUNS_MAX: usize = 16;
 /// A run that takes the place of others.
 #[derive(Debug)]
 pub struct Merged {
+    /// Under which it was made: behind another, its file may be gone.
+    fence: u64,
     inputs: Vec<String>,
     output: Run,
     path: Path,
@@ -69,7 +71,7 @@ impl Ledger {
             let rows = run.rows(table.store(), &self.place.file(table, &run.file)).await?;
             cursors.extend(Cursor::first(rows).await?);
         }
-        let mut output = self.begin_run(environment, table)?;
+        let mut output = self.begin_run(environment, table, self.fence())?;
         let output = match write_in_order(cursors, &mut output).await {
             Ok(()) => output.finish().await?,
             Err(error) => {
@@ -78,11 +80,12 @@ impl Ledger {
             }
         };
         let path = self.place.file(table, &output.file);
-        Ok(Merged { inputs: inputs.into_iter().map(|run| run.file).collect(), output, path })
+        let inputs = inputs.into_iter().map(|run| run.file).collect();
+        Ok(Merged { fence: self.fence(), inputs, output, path })
     }
 
     /// Writes the tail that follows this one, with the merged run in place of those that it was made
-    /// of; nothing where they are not all there any more.
+    /// of; nothing where they are not all there any more, or the fence has moved.
     ///
     /// # Errors
     /// [`ErrorKind::StorageUnavailable`].
@@ -93,7 +96,8 @@ impl Ledger {
         merged: &Merged,
     ) -> Result<Option<NextTail>> {
         let is_input = |run: &&Run| merged.inputs.contains(&run.file);
-        if self.runs().iter().filter(is_input).count() < merged.inputs.len() {
+        let inputs = self.runs().iter().filter(is_input).count();
+        if self.fence() != merged.fence || inputs < merged.inputs.len() {
             return Ok(None);
         }
         let mut header = self.next_header();

@@ -22,7 +22,7 @@ mod tests;
 
 pub use stored::StoredFile;
 pub use streamed::StreamedFile;
-pub use table_writer::TableWriter;
+pub use table_writer::{Destination, TableWriter};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::display_bytes;

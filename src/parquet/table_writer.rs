@@ -17,10 +17,23 @@ use super::{WriterLimits, statistics};
 use crate::clock::{Clock, Entropy};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{MemoryBudget, Reservation};
-use crate::table::{ColumnStatistics, DataFile, Layout, Value};
+use crate::table::{ColumnStatistics, DataFile, FileOrigin, Layout, Value};
 
 /// Data files of one append: what is known of each is held until the commit.
 const DATA_FILES_MAX: usize = 10_000;
+
+/// Where data files go, and what they are like.
+#[derive(Clone)]
+pub struct Destination {
+    /// The storage.
+    pub store: Arc<dyn ObjectStore>,
+    /// The table's root in it.
+    pub root: Path,
+    /// How the table wants its files.
+    pub layout: Arc<Layout>,
+    /// What their names tell.
+    pub origin: FileOrigin,
+}
 
 /// Turns batches into the data files of one append, a file at a time or one for each partition.
 ///
@@ -29,9 +42,7 @@ const DATA_FILES_MAX: usize = 10_000;
 /// a process that is killed, leaves files that no table names and the parts of open uploads, which
 /// the store's lifecycle rule for incomplete uploads removes.
 pub struct TableWriter {
-    store: Arc<dyn ObjectStore>,
-    root: Path,
-    layout: Arc<Layout>,
+    destination: Destination,
     limits: WriterLimits,
     entropy: Arc<Entropy>,
     clock: Arc<dyn Clock>,
@@ -59,21 +70,20 @@ struct OpenPartition {
 }
 
 impl TableWriter {
-    /// A writer of files for `layout` under `root` in `store`. What `limits` allow is reserved of
-    /// `budget` until the writer is gone.
+    /// A writer of files for `destination`. What `limits` allow is reserved of `budget` until the
+    /// writer is gone.
     ///
     /// # Errors
     /// [`ErrorKind::OverBudget`] when the budget has less left than that, and
     /// [`ErrorKind::TableUnsupported`] for a partition column that has no text form.
     pub fn new(
-        store: Arc<dyn ObjectStore>,
-        root: Path,
-        layout: Arc<Layout>,
+        destination: Destination,
         limits: WriterLimits,
         entropy: Arc<Entropy>,
         clock: Arc<dyn Clock>,
         budget: &MemoryBudget,
     ) -> Result<Self> {
+        let layout = &destination.layout;
         let is_partitioned = !layout.partition_columns.is_empty();
         let reservation =
             budget.try_reserve("the Parquet writer", limits.held_bytes_max(is_partitioned))?;
@@ -81,12 +91,10 @@ impl TableWriter {
         let fields =
             stored_columns.iter().map(|&column| layout.file_schema.fields()[column].clone());
         Ok(Self {
-            store,
-            root,
-            partitioner: Partitioner::new(&layout)?,
+            partitioner: Partitioner::new(layout)?,
             stored_schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
             stored_columns,
-            layout,
+            destination,
             slots: UploadSlots::new(limits.part_bytes, limits.parts_in_flight_max),
             limits,
             entropy,
@@ -144,7 +152,7 @@ impl TableWriter {
     }
 
     async fn write_by_partition(&mut self, batch: &RecordBatch) -> Result<()> {
-        if batch.num_columns() != self.layout.schema.fields().len() {
+        if batch.num_columns() != self.destination.layout.schema.fields().len() {
             return Err(Error::new(ErrorKind::Internal, "a batch has not the table's columns"));
         }
         let columns = self.stored_columns.iter().map(|&column| batch.column(column).clone());
@@ -193,10 +201,11 @@ impl TableWriter {
             )
             .with_advice("partition by columns with fewer values, or sort the rows by them"));
         }
-        let folder = partition::folder(&self.layout, values);
-        let path = format!("{folder}part-{}.zstd.parquet", self.entropy.uuid());
+        let folder = partition::folder(&self.destination.layout, values);
+        let name = self.destination.origin.file_name(self.entropy.uuid());
+        let path = format!("{folder}{name}");
         let file = OpenFile::new(
-            self.store.clone(),
+            self.destination.store.clone(),
             self.key_of(&path)?,
             self.stored_schema.clone(),
             &self.limits,
@@ -207,7 +216,7 @@ impl TableWriter {
 
     /// The object key of `path`. It is taken as it is: what it escapes is part of the key.
     fn key_of(&self, path: &str) -> Result<Path> {
-        Path::parse(format!("{}/{path}", self.root)).map_err(|error| {
+        Path::parse(format!("{}/{path}", self.destination.root)).map_err(|error| {
             Error::new(ErrorKind::Internal, "a data file has no valid key")
                 .with_object(path)
                 .with_cause(error)
@@ -298,10 +307,12 @@ impl TableWriter {
     }
 
     fn statistics(&self, footer: &ParquetMetaData) -> Result<Vec<ColumnStatistics>> {
-        let columns = self
-            .stored_columns
-            .iter()
-            .map(|&column| (self.layout.schema.field(column), self.layout.bounded_columns[column]));
+        let columns = self.stored_columns.iter().map(|&column| {
+            (
+                self.destination.layout.schema.field(column),
+                self.destination.layout.bounded_columns[column],
+            )
+        });
         statistics::of_file(footer, columns)
     }
 
@@ -327,7 +338,7 @@ impl TableWriter {
         }
         for file in std::mem::take(&mut self.finished) {
             if let Ok(key) = self.key_of(&file.path) {
-                upload::delete(self.store.as_ref(), &key).await;
+                upload::delete(self.destination.store.as_ref(), &key).await;
             }
         }
     }

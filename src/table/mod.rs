@@ -25,6 +25,9 @@ use crate::memory::MemoryBudget;
 
 #[cfg(feature = "delta")]
 pub mod delta;
+mod origin;
+
+pub use origin::FileOrigin;
 
 /// The pointer to the ledger's current tail: the tail's id. See [`crate::ledger`].
 pub type Pointer = i64;
@@ -119,9 +122,27 @@ pub trait Table: Send + Sync {
         budget: &MemoryBudget,
     ) -> Result<BoxStream<'a, Result<RecordBatch>>>;
 
+    /// The names of all data files that the table names at `snapshot`, those among them that were
+    /// taken away and are remembered for the sake of readers. Of those that are not called as
+    /// [`FileOrigin`] has it, there may be none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OverBudget`], and those of the storage.
+    async fn file_names_at(
+        &self,
+        environment: &Environment,
+        snapshot: &Snapshot,
+    ) -> Result<FileNames<'_>>;
+
+    /// The same of every commit that the table still remembers, in no particular order.
+    fn file_names_in_history(&self) -> FileNames<'_>;
+
     /// Some rows of the table, at most `rows_max`, in no particular order.
     async fn some_rows(&self, snapshot: &Snapshot, rows_max: usize) -> Result<Vec<RecordBatch>>;
 }
+
+/// Names of data files, each the last part of its path; some at a time.
+pub type FileNames<'a> = BoxStream<'a, Result<Vec<String>>>;
 
 /// What one attempt to commit came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use lakefeed::error::ErrorKind;
 use lakefeed::receipt::{Receipt, Status};
 use serde_json::Value;
 
-use crate::log::{self, Entries, Log, Row};
+use crate::log::{self, Entries, Log, Row, TABLE};
 use crate::removals;
 use crate::shape::{self, FOREIGN, Shape};
 use crate::world::{self, Content, Journal, World};
@@ -67,6 +67,7 @@ pub fn audit(world: &World) -> Audit {
     evidence.rows_have_an_entry()?;
     evidence.receipts_are_true()?;
     evidence.faults_are_not_called_damage()?;
+    evidence.no_orphan_stays()?;
     evidence.nothing_is_left_out()
 }
 
@@ -130,7 +131,7 @@ fn files_fit_their_table(world: &World, log: &Log) -> Audit {
         let Some(table) = &table else { continue };
         for add in commit.iter().filter_map(|action| action.get("add")) {
             let Some(file) = world.truth.batch(&shape::key(add)) else { continue };
-            let is_ours = shape::key(add).contains("part-");
+            let is_ours = shape::key(add).contains("lakefeed-");
             let is_fit = |(name, kind, is_nullable): &(String, DataType, bool)| {
                 let column = file.column_by_name(name);
                 column.map_or(*is_nullable && !is_ours, |column| column.data_type() == kind)
@@ -163,7 +164,8 @@ fn entries_only_grow(world: &World, log: &Log) -> Result<Vec<Value>, Violation> 
             let how = format!("version {version} points to {pointer}");
             return Err(Violation { promise: "a commit's ledger is whole", how });
         };
-        if fence != ledger.fence {
+        // A repair's fence comes with fresh entries, a sweep's with those that there are.
+        if fence != ledger.fence && world.script.resets > 0 {
             entries.clear();
         }
         fence = ledger.fence;
@@ -302,6 +304,27 @@ impl Evidence<'_> {
             }
         }
         Ok(())
+    }
+
+    /// After a sweep in peace, every file that is there was named by a commit.
+    fn no_orphan_stays(&self) -> Audit {
+        if self.world.script.orphans.is_none() {
+            return Ok(());
+        }
+        let named: BTreeSet<String> = log::added(&self.log).collect();
+        let is_ours = |file: &&String| file.contains("/lakefeed-default-");
+        for file in self.world.truth.names(TABLE).iter().filter(is_ours) {
+            let path = file.strip_prefix(&format!("{TABLE}/")).unwrap_or(file);
+            if !named.contains(path) {
+                return broken("no orphan stays", path);
+            }
+        }
+        let newest = self.log.values().rev().find_map(|commit| log::pointer(commit));
+        let of_ledger = newest.map(|pointer| self.world.truth.ledger_files(pointer));
+        match of_ledger.into_iter().flatten().find(|(_, is_named)| !is_named) {
+            Some((file, _)) => broken("no orphan of the ledger stays", file),
+            None => Ok(()),
+        }
     }
 
     /// A store that fails for a while is worth another try; a person need not look at the table.

@@ -148,6 +148,25 @@ impl Truth {
         }
     }
 
+    /// The files in the folder of the ledger that `pointer` names, and whether that, or what it keeps
+    /// for its readers, is the file.
+    pub fn ledger_files(&self, pointer: i64) -> Vec<(String, bool)> {
+        let there = self.names(&format!("{TABLE}/_delta_log/_lakefeed"));
+        let current = format!("/default/{pointer:019}.ledger");
+        let Some(path) = there.iter().find(|name| name.ends_with(&current)) else {
+            return Vec::new();
+        };
+        let header = self.get(path).unwrap();
+        let header = action(header.split(|&b| b == b'\n').next().unwrap()).unwrap();
+        let runs = header["runs"].as_array().unwrap().iter().map(|run| &run["file"]);
+        let named: Vec<&str> =
+            runs.chain(header["retired"].as_array().unwrap()).filter_map(Value::as_str).collect();
+        let folder = path.strip_suffix(&format!("{pointer:019}.ledger")).unwrap();
+        let of_ledger = there.iter().filter_map(|name| name.strip_prefix(folder));
+        let is_named = |file: &str| path.ends_with(file) || named.contains(&file);
+        of_ledger.map(|file| (file.to_owned(), is_named(file))).collect()
+    }
+
     /// The ledger that `pointer` names; nothing where a file of it is missing, even from the archive.
     pub fn ledger(&self, pointer: i64) -> Option<Ledger> {
         let root = format!("{TABLE}/_delta_log/_lakefeed");

@@ -38,6 +38,8 @@ pub struct Script {
     pub leases: Leases,
     /// How ingesters take rows away, if they do.
     pub removals: Option<Removals>,
+    /// Who deletes what nobody names, if anybody does.
+    pub orphans: Option<Orphans>,
 }
 
 impl Script {
@@ -65,6 +67,7 @@ impl Script {
             guests: Guests::default(),
             leases: Leases::default(),
             removals: None,
+            orphans: None,
         }
     }
 
@@ -99,6 +102,26 @@ impl Removals {
             replays: [0, 0, 2][rng.random_range(0..3)],
         };
         rng.random_bool(0.4).then_some(removals)
+    }
+}
+
+/// Sweeps of what killed and frozen ingesters left behind, drawn beside everything else for the same
+/// reason as guests.
+#[derive(Debug, Clone)]
+pub struct Orphans {
+    pub sweeps: usize,
+    pub kill_rate: f64,
+    pub deep_freeze_rate: f64,
+}
+
+impl Orphans {
+    pub fn draw(rng: &mut StdRng) -> Option<Self> {
+        let orphans = Self {
+            sweeps: rng.random_range(1..=4),
+            kill_rate: [0.0, 0.3][rng.random_range(0..2)],
+            deep_freeze_rate: [0.0, 0.3][rng.random_range(0..2)],
+        };
+        rng.random_bool(0.4).then_some(orphans)
     }
 }
 

@@ -14,6 +14,7 @@ use lakefeed::fault::{FaultRates, FaultyStore, SeededFaults, Written};
 use lakefeed::ingest::ingest_into;
 use lakefeed::lease::{LeaseStore, ObjectLease};
 use lakefeed::memory::MemoryBudget;
+use lakefeed::orphans;
 use lakefeed::receipt::{Observer, Receipt};
 use lakefeed::repair;
 use lakefeed::source::Announcement;
@@ -30,7 +31,7 @@ use crate::kernel;
 use crate::log::{Row, TABLE, Truth};
 use crate::process::{Freezer, Life, Process, SimulatedClock, Witness, without_table_ids};
 use crate::rivals::{self, Deed, Rival};
-use crate::script::{Guests, Leases, Removals, Script};
+use crate::script::{Guests, Leases, Orphans, Removals, Script};
 
 /// How often a guest looks whether there is a table.
 const PATIENCE: u32 = 100;
@@ -40,6 +41,8 @@ const GUESTS: u64 = 0x6775_6573_7473;
 const LEASES: u64 = 0x6c65_6173_6573;
 /// And one for those who take rows away.
 const REMOVALS: u64 = 0x7265_6d6f_7665;
+/// And one for the sweeps of orphans.
+const ORPHANS: u64 = 0x6f72_7068_616e;
 /// The record of the table's lease.
 const LEASE: &str = "_delta_log/_lakefeed/table.lease";
 const MEMORY_BYTES: u64 = 512 << 20;
@@ -124,17 +127,20 @@ impl World {
         let leases = Leases::draw(&mut leases_rng);
         let mut removals_rng = StdRng::seed_from_u64(seed ^ REMOVALS);
         let removals = Removals::draw(&mut removals_rng).filter(|_| resets == 0);
-        let beside = |script: Script| Script { resets, guests, leases, ..script }.with(removals);
-        Self::perform(seed, beside, [guests_rng, leases_rng, removals_rng])
+        let mut orphans_rng = StdRng::seed_from_u64(seed ^ ORPHANS);
+        let orphans = Orphans::draw(&mut orphans_rng);
+        let beside =
+            |script: Script| Script { resets, guests, leases, orphans, ..script }.with(removals);
+        Self::perform(seed, beside, [guests_rng, leases_rng, removals_rng, orphans_rng])
     }
 
     /// The same world without guests.
     pub fn play_without_guests(seed: u64) -> Self {
-        Self::perform(seed, |script| script, [(); 3].map(|()| StdRng::seed_from_u64(seed)))
+        Self::perform(seed, |script| script, [(); 4].map(|()| StdRng::seed_from_u64(seed)))
     }
 
     /// Plays the script of a seed, with what is added `beside` it, and the generators for that.
-    fn perform(seed: u64, beside: impl FnOnce(Script) -> Script, rngs: [StdRng; 3]) -> Self {
+    fn perform(seed: u64, beside: impl FnOnce(Script) -> Script, rngs: [StdRng; 4]) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let script = beside(Script::draw(&mut rng));
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -165,8 +171,8 @@ impl World {
         self.journal().trace.push(without_table_ids(&line));
     }
 
-    async fn run(&self, mut rng: StdRng, rngs: [StdRng; 3]) {
-        let [mut guests_rng, leases_rng, removals_rng] = rngs;
+    async fn run(&self, mut rng: StdRng, rngs: [StdRng; 4]) {
+        let [mut guests_rng, leases_rng, removals_rng, orphans_rng] = rngs;
         if self.script.table_is_there {
             rivals::create_table(&self.truth, &self.script.guests.partition_by());
         }
@@ -189,6 +195,7 @@ impl World {
         actors.push(Box::pin(self.sweeper(another_guest())));
         actors.push(Box::pin(self.thief(leases_rng)));
         actors.push(Box::pin(self.remover(removals_rng)));
+        actors.push(Box::pin(self.orphan_sweeper(orphans_rng)));
         join_all(actors).await;
         self.clock.sleep(SETTLED).await;
         if self.script.guests.vacuums > 0 {
@@ -198,6 +205,11 @@ impl World {
         let everything: Vec<usize> = (0..self.script.objects).collect();
         let process = self.process("last", FaultRates::NONE, rng.random());
         self.ingest("last", &everything, process).await;
+        if self.script.orphans.is_some() {
+            let process = self.process("last sweep", FaultRates::NONE, rng.random());
+            let swept = self.sweep_orphans("last sweep", &process).await;
+            assert!(swept || !self.truth.has_log(), "a sweep in peace fails");
+        }
     }
 
     /// Waits for a share of the world's span.
@@ -391,6 +403,36 @@ impl World {
             let what = done.map(|undone| undone.version).map_err(|error| error.kind());
             self.note(&actor, &format!("takes {} back: {what:?}", name(object)));
         }
+    }
+
+    /// Somebody who deletes what nobody names, while others are writing.
+    async fn orphan_sweeper(&self, mut rng: StdRng) {
+        let Some(Orphans { sweeps, kill_rate, deep_freeze_rate }) = self.script.orphans else {
+            return;
+        };
+        self.opening().await;
+        for number in 0..sweeps {
+            self.pause(&mut rng, sweeps).await;
+            let actor = format!("orphans {number}");
+            let process = self.process(&actor, self.script.faults, rng.random());
+            process.freezer.plan(deep_freeze_rate, &mut rng);
+            let life = self.script.span.mul_f64(rng.random());
+            let sweep = self.sweep_orphans(&actor, &process);
+            if !rng.random_bool(kill_rate) {
+                sweep.await;
+            } else if tokio::time::timeout(life, sweep).await.is_err() {
+                self.note(&actor, "is killed");
+            }
+        }
+    }
+
+    async fn sweep_orphans(&self, actor: &str, process: &Process) -> bool {
+        let Process { environment, feed, table, .. } = process;
+        let Feed { ledger, commit_attempts_max, .. } = feed;
+        let swept = orphans::sweep(environment, table, ledger, *commit_attempts_max).await;
+        let what = swept.as_ref().map(|it| it.data_files).map_err(|error| error.kind());
+        self.note(actor, &format!("sweeps up what nobody names: {what:?}"));
+        swept.is_ok()
     }
 
     /// One process that ingests, and ends.

@@ -99,6 +99,13 @@ pub enum Command {
     Maintain {
         /// The table's path or URI
         table: String,
+        /// Delete what killed and frozen writers left behind: files that no commit names, and none may
+        /// still name
+        #[arg(long)]
+        orphans: bool,
+        /// Say what `--orphans` would delete, and change nothing
+        #[arg(long, requires = "orphans")]
+        dry_run: bool,
         #[command(flatten)]
         resources: Resources,
     },

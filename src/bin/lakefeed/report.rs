@@ -16,6 +16,7 @@ use lakefeed::ingest::{Action, IngestPlan, PlannedColumn, PlannedObject};
 use lakefeed::lease::Lease;
 use lakefeed::ledger::{Entry, EntryState};
 use lakefeed::memory::display_bytes;
+use lakefeed::orphans::Swept;
 use lakefeed::receipt::{Observer, Receipt, Status, Tally};
 use lakefeed::repair::Repair;
 use lakefeed::table::Checkpoint;
@@ -413,6 +414,32 @@ pub fn checkpoint(version: u64, checkpoint: Checkpoint) -> String {
         Checkpoint::There => format!("version {version} was summed up already\n"),
         Checkpoint::NoTime => format!("there was no time to sum up version {version}\n"),
     }
+}
+
+/// What was left behind and is gone, or would be.
+pub fn orphans(swept: &Swept, is_dry_run: bool) -> String {
+    let Swept { version, data_files, data_bytes, ledger_files, ledger_bytes, .. } = *swept;
+    let data = counted(data_files as usize, "data file");
+    let of_ledger = counted(ledger_files as usize, "file");
+    let mut text = format!(
+        "as of version {version}, no commit names {data} ({}) and {of_ledger} of the ledger ({}): {}\n",
+        display_bytes(data_bytes),
+        display_bytes(ledger_bytes),
+        if is_dry_run { "nothing was deleted" } else { "deleted" },
+    );
+    if is_dry_run {
+        text.push_str(
+            "files of writers that are under way are among them; a sweep makes those begin again\n",
+        );
+    }
+    if swept.failures > 0 {
+        let failures = counted(swept.failures as usize, "file");
+        text.push_str(&format!("{failures} could not be deleted: run it again\n"));
+    }
+    if swept.is_partial {
+        text.push_str("there may be more: run it again\n");
+    }
+    text
 }
 
 /// What became of the ledger's runs.

@@ -17,6 +17,7 @@ use lakefeed::event::{self, Answer, Request};
 use lakefeed::ingest::{self, IngestPlan};
 use lakefeed::lease;
 use lakefeed::ledger::Entry;
+use lakefeed::orphans;
 use lakefeed::repair;
 use lakefeed::table::{Snapshot, Table};
 use lakefeed::{source, table, undo};
@@ -57,7 +58,9 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Show { table, rows, resources } => show(&table, rows, &resources).await,
         Command::Ledger(command) => ledger(&command).await,
         Command::Lease(command) => lease(&command).await,
-        Command::Maintain { table, resources } => maintain(&table, &resources).await,
+        Command::Maintain { table, orphans, dry_run, resources } => {
+            maintain(&table, orphans, dry_run, &resources).await
+        }
         Command::Completions { shell } => completions(shell),
     }
 }
@@ -170,12 +173,29 @@ async fn show(table: &str, rows: usize, resources: &Resources) -> Result<ExitCod
 }
 
 /// Sums a table and its ledger up at the newest version.
-async fn maintain(table: &str, resources: &Resources) -> Result<ExitCode> {
+async fn maintain(
+    table: &str,
+    orphans: bool,
+    dry_run: bool,
+    resources: &Resources,
+) -> Result<ExitCode> {
     let (settings, environment) = open(resources).await?;
     let feed = settings.feed_of_table(table);
     let table = table::open(&environment, &feed)?;
     existing(table.as_ref(), &feed.ledger).await?;
     let Feed { ledger, commit_attempts_max, .. } = &feed;
+    if orphans {
+        let swept = match dry_run {
+            true => orphans::plan(&environment, table.as_ref(), ledger).await?,
+            false => {
+                orphans::sweep(&environment, table.as_ref(), ledger, *commit_attempts_max).await?
+            }
+        };
+        to_stdout(report::orphans(&swept, dry_run).as_bytes())?;
+    }
+    if dry_run {
+        return Ok(ExitCode::SUCCESS);
+    }
     let merges =
         commit::merge_ledger(&environment, table.as_ref(), ledger, *commit_attempts_max).await;
     let version = existing(table.as_ref(), ledger).await?.version;

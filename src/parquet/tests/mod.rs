@@ -19,7 +19,7 @@ use self::store::FaultyStore;
 use super::*;
 use crate::clock::{Entropy, SystemClock};
 use crate::memory::{MemoryBudget, OVERHEAD_BYTES};
-use crate::table::{DataFile, Layout, Value};
+use crate::table::{DataFile, FileOrigin, Layout, Value};
 
 const BUDGET_BYTES: u64 = 64 << 20;
 
@@ -63,11 +63,15 @@ fn budget() -> MemoryBudget {
     MemoryBudget::for_process(OVERHEAD_BYTES + BUDGET_BYTES).unwrap()
 }
 
+fn destination(store: &Arc<dyn ObjectStore>, layout: Arc<Layout>) -> Destination {
+    let origin = FileOrigin { ledger: "default".to_owned(), fence: 3 };
+    Destination { store: store.clone(), root: Path::from("lake/events"), layout, origin }
+}
+
 fn writer(store: &Arc<dyn ObjectStore>, layout: Arc<Layout>, limits: WriterLimits) -> TableWriter {
     let entropy = Arc::new(Entropy::from_seed(1));
     let clock = Arc::new(SystemClock::default());
-    let root = Path::from("lake/events");
-    TableWriter::new(store.clone(), root, layout, limits, entropy, clock, &budget()).unwrap()
+    TableWriter::new(destination(store, layout), limits, entropy, clock, &budget()).unwrap()
 }
 
 async fn bytes_of(store: &Arc<dyn ObjectStore>, file: &DataFile) -> bytes::Bytes {
@@ -114,7 +118,7 @@ async fn a_file_of_several_row_groups_reads_back_from_any_store() {
 
         let expected = concat_batches(&batches[0].schema(), &batches).unwrap();
         assert_eq!(read(&store, file).await, expected);
-        assert!(file.path.starts_with("part-") && file.path.ends_with(".zstd.parquet"));
+        assert!(file.path.starts_with("lakefeed-default-3-"));
         assert_eq!(file.columns[0].lower, Some(Value::Integer(0)));
         assert_eq!(file.columns[0].upper, Some(Value::Integer(4699)));
         assert_eq!(file.columns[1].null_count, 1500);
@@ -212,9 +216,7 @@ async fn a_writer_reserves_what_it_may_hold_and_gives_it_back() {
     let budget = budget();
     let make = |partition_columns| {
         TableWriter::new(
-            store.clone(),
-            Path::default(),
-            events_layout(partition_columns),
+            destination(&store, events_layout(partition_columns)),
             limits.clone(),
             Arc::new(Entropy::from_seed(1)),
             Arc::new(SystemClock::default()),
@@ -264,7 +266,7 @@ async fn a_store_that_fails_leaves_an_error_and_nothing_else() {
             None => writer.finish().await.unwrap_err(),
         };
         assert_eq!(error.kind(), ErrorKind::StorageUnavailable, "{error}");
-        assert!(error.object().is_some_and(|object| object.starts_with("lake/events/part-")));
+        assert!(error.object().is_some_and(|object| object.starts_with("lake/events/lakefeed-")));
         assert_eq!(objects(&store).await, Vec::<String>::new(), "part {part}");
         assert_eq!(faulty.open_uploads(), 0, "part {part}");
     }

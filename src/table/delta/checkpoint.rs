@@ -21,6 +21,7 @@ use super::hint::LastCheckpoint;
 use super::{DeltaTable, expiry, hint, slot};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
+use crate::memory::Reservation;
 use crate::parquet::{StoredFile, StreamedFile};
 use crate::store::storage_error;
 use crate::table::Checkpoint;
@@ -80,8 +81,7 @@ impl DeltaTable {
             KernelSnapshot::builder_for(url).at_version(version).build(engine)
         };
         let snapshot: SnapshotRef = self.blocking(at_version).await?;
-        let held_bytes = HELD_BYTES + self.largest_row_group_bytes(&snapshot).await?;
-        let _held = environment.budget.try_reserve("a checkpoint", held_bytes)?;
+        let _held = self.reserve_to_sum_up(environment, &snapshot).await?;
         let retention = expiry::retention(&snapshot);
         let data = move |engine: &dyn Engine, _: &Url| {
             snapshot.create_checkpoint_writer(engine)?.checkpoint_data(engine)
@@ -103,6 +103,16 @@ impl DeltaTable {
             None => 0,
         };
         Ok(Checkpoint::Written { bytes: size_in_bytes, log_files_removed })
+    }
+
+    /// Reserves what it takes to go through everything that the log says at `snapshot`.
+    pub(super) async fn reserve_to_sum_up(
+        &self,
+        environment: &Environment,
+        snapshot: &KernelSnapshot,
+    ) -> Result<Reservation> {
+        let held_bytes = HELD_BYTES + self.largest_row_group_bytes(snapshot).await?;
+        environment.budget.try_reserve("everything that the log says", held_bytes)
     }
 
     /// The largest row group of the checkpoint before, which may be another's and is read row group
@@ -164,7 +174,7 @@ impl DeltaTable {
     }
 
     /// Every step of the kernel may read files, and blocks.
-    async fn next_actions(
+    pub(super) async fn next_actions(
         &self,
         mut actions: ActionReconciliationIterator,
     ) -> Result<(ActionReconciliationIterator, Option<RecordBatch>)> {

@@ -24,8 +24,8 @@ use url::Url;
 use self::dynamodb_log::DynamoDbLog;
 use self::slot::Slot;
 use super::{
-    Append, Checkpoint, CommitOutcome, Creation, LiveFile, Pointer, Snapshot, Sources, Table,
-    TableDefinition,
+    Append, Checkpoint, CommitOutcome, Creation, FileNames, LiveFile, Pointer, Snapshot, Sources,
+    Table, TableDefinition,
 };
 use crate::clock::{Clock, Entropy};
 use crate::environment::Environment;
@@ -42,6 +42,7 @@ mod files;
 mod hint;
 mod kernel;
 mod layout;
+mod named;
 mod protocol;
 mod scan;
 mod slot;
@@ -411,6 +412,18 @@ impl Table for DeltaTable {
         budget: &MemoryBudget,
     ) -> Result<BoxStream<'a, Result<RecordBatch>>> {
         self.read_rows(snapshot, file, only, budget).await
+    }
+
+    async fn file_names_at(
+        &self,
+        environment: &Environment,
+        snapshot: &Snapshot,
+    ) -> Result<FileNames<'_>> {
+        self.names_at(environment, snapshot).await
+    }
+
+    fn file_names_in_history(&self) -> FileNames<'_> {
+        self.names_in_history()
     }
 
     async fn some_rows(&self, snapshot: &Snapshot, rows_max: usize) -> Result<Vec<RecordBatch>> {

@@ -17,10 +17,10 @@ use lakefeed::config::{self, AwsAccess, CommitProtocol, Feed};
 use lakefeed::environment::Environment;
 use lakefeed::fault::{Call, Fault, Faults, FaultyStore, Treatment};
 use lakefeed::memory::MemoryBudget;
-use lakefeed::parquet::{TableWriter, WriterLimits};
+use lakefeed::parquet::{Destination, TableWriter, WriterLimits};
 use lakefeed::store::Stores;
 use lakefeed::table::{
-    self, Append, CommitOutcome, DataFile, Effect, Layout, Pointer, Snapshot, Table,
+    self, Append, CommitOutcome, DataFile, Effect, FileOrigin, Layout, Pointer, Snapshot, Table,
     TableDefinition,
 };
 use object_store::path::Path;
@@ -261,9 +261,12 @@ impl Process {
     pub async fn write(&self, layout: &Arc<Layout>, batch: &RecordBatch) -> Vec<DataFile> {
         let Environment { clock, entropy, budget, .. } = &self.environment;
         let mut writer = TableWriter::new(
-            Arc::clone(self.table.store()),
-            self.table.root().clone(),
-            Arc::clone(layout),
+            Destination {
+                store: Arc::clone(self.table.store()),
+                root: self.table.root().clone(),
+                layout: Arc::clone(layout),
+                origin: FileOrigin { ledger: LEDGER.to_owned(), fence: 0 },
+            },
             WriterLimits::within(WRITER_BYTES, layout.schema.fields().len()).unwrap(),
             Arc::clone(entropy),
             Arc::clone(clock),
