@@ -159,7 +159,7 @@ async fn data_files(
     // What was committed, taken away again and forgotten is for VACUUM: an older version may hold it.
     found.sort_unstable_by(|a, b| a.location.filename().cmp(&b.location.filename()));
     let mut is_named = vec![false; found.len()];
-    let mut history = table.file_names_in_history();
+    let mut history = table.file_names_in_history(snapshot);
     while let Some(names) = history.try_next().await? {
         for name in names {
             let place =

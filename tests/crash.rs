@@ -26,6 +26,7 @@ use lakefeed::environment::Environment;
 use lakefeed::fault::{Call, Fault, Faults, FaultyStore, Operation, Treatment};
 use lakefeed::ingest::ingest;
 use lakefeed::memory::MemoryBudget;
+use lakefeed::orphans;
 use lakefeed::receipt::Status;
 use lakefeed::source::discover;
 use lakefeed::store::Stores;
@@ -138,6 +139,7 @@ async fn kill_at_each_point(uploads_only: bool, prepare: impl Fn(&Path) -> u64) 
         let counts = count_rows(folder.path()).await;
         let once: BTreeMap<i64, u64> = (0..rows as i64).map(|id| (id, 1)).collect();
         assert_eq!(counts, once, "after a kill at point {point}");
+        assert_eq!(unnamed_after_a_sweep(folder.path()).await, Vec::<String>::new(), "point {point}");
     }
     panic!("there are more than {POINTS_MAX} points");
 }
@@ -153,6 +155,20 @@ async fn count_rows(folder: &Path) -> BTreeMap<i64, u64> {
         }
     }
     counts
+}
+
+/// The finished data files that no version names, after a sweep of orphans.
+async fn unnamed_after_a_sweep(folder: &Path) -> Vec<String> {
+    let environment = environment(folder);
+    let table = table::open(&environment, &feed()).unwrap();
+    orphans::sweep(&environment, table.as_ref(), "default", 1).await.unwrap();
+    let snapshot = table.load("default").await.unwrap().unwrap();
+    let named = table.file_names_at(&environment, &snapshot).await.unwrap();
+    let named = named.try_concat().await.unwrap();
+    let there = fs::read_dir(folder.join("table")).unwrap();
+    let there = there.map(|file| file.unwrap().file_name().into_string().unwrap());
+    // The parts of an upload that never ended are in a file of which no listing tells.
+    there.filter(|name| name.ends_with(".parquet") && !named.contains(name)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -134,8 +134,8 @@ pub trait Table: Send + Sync {
         snapshot: &Snapshot,
     ) -> Result<FileNames<'_>>;
 
-    /// The same of every commit that the table still remembers, in no particular order.
-    fn file_names_in_history(&self) -> FileNames<'_>;
+    /// The same of every commit up to `snapshot` that the table still remembers.
+    fn file_names_in_history(&self, snapshot: &Snapshot) -> FileNames<'_>;
 
     /// Some rows of the table, at most `rows_max`, in no particular order.
     async fn some_rows(&self, snapshot: &Snapshot, rows_max: usize) -> Result<Vec<RecordBatch>>;

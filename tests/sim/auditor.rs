@@ -164,8 +164,8 @@ fn entries_only_grow(world: &World, log: &Log) -> Result<Vec<Value>, Violation> 
             let how = format!("version {version} points to {pointer}");
             return Err(Violation { promise: "a commit's ledger is whole", how });
         };
-        // A repair's fence comes with fresh entries, a sweep's with those that there are.
-        if fence != ledger.fence && world.script.resets > 0 {
+        // A reset's fence comes with no entries, a sweep's with those that there are.
+        if fence != ledger.fence && ledger.entries.is_empty() && world.script.resets > 0 {
             entries.clear();
         }
         fence = ledger.fence;
@@ -311,7 +311,9 @@ impl Evidence<'_> {
         if self.world.script.orphans.is_none() {
             return Ok(());
         }
-        let named: BTreeSet<String> = log::added(&self.log).collect();
+        // What was put in a slot that was cleaned up before is nobody's, but can be read.
+        let there = self.world.truth.commits();
+        let named: BTreeSet<String> = log::added(&self.log).chain(log::added(&there)).collect();
         let is_ours = |file: &&String| file.contains("/lakefeed-default-");
         for file in self.world.truth.names(TABLE).iter().filter(is_ours) {
             let path = file.strip_prefix(&format!("{TABLE}/")).unwrap_or(file);

@@ -65,20 +65,25 @@ impl Truth {
         put.e_tag.unwrap().trim_matches('"').to_owned()
     }
 
+    /// Every commit that is there for everybody to read.
+    pub fn commits(&self) -> Log {
+        self.commits_in(&format!("{TABLE}/_delta_log"))
+    }
+
+    fn commits_in(&self, folder: &str) -> Log {
+        let commit = |name: &String| {
+            let stem = name.strip_prefix(&format!("{folder}/"))?.strip_suffix(".json")?;
+            let body = self.get(name)?;
+            Some((stem.parse().ok()?, body.split(|&b| b == b'\n').filter_map(action).collect()))
+        };
+        self.names(folder).iter().filter_map(commit).collect()
+    }
+
     /// Every commit that ever was. What was put below versions that were cleaned away, by a writer
     /// that did not know, is not part of it.
     pub fn log(&self) -> Log {
-        let mut log = Log::new();
-        for folder in [format!("{TABLE}/_delta_log"), ARCHIVE.to_owned()] {
-            for name in self.names(&folder) {
-                let stem = name.strip_prefix(&format!("{folder}/"));
-                let version = stem.and_then(|stem| stem.strip_suffix(".json")?.parse().ok());
-                if let Some(version) = version {
-                    let body = self.get(&name).unwrap();
-                    log.insert(version, body.split(|&b| b == b'\n').filter_map(action).collect());
-                }
-            }
-        }
+        let mut log = self.commits();
+        log.extend(self.commits_in(ARCHIVE));
         log
     }
 
@@ -120,6 +125,11 @@ impl Truth {
         let batch = concat_batches(&schema, &batches).unwrap();
         read.insert(file.to_owned(), batch.clone());
         Some(batch)
+    }
+
+    /// Whether a version's commit is there for everybody to read.
+    pub fn has_commit(&self, version: u64) -> bool {
+        self.get(commit_path(version).as_ref()).is_some()
     }
 
     /// Whether there is a table.
@@ -241,6 +251,12 @@ pub fn pointer(commit: &[Value]) -> Option<i64> {
 pub fn append_id(commit: &[Value]) -> Option<String> {
     let id = commit.iter().find_map(|a| a["commitInfo"]["operationParameters"]["append"].as_str());
     id.map(str::to_owned)
+}
+
+/// Whether a commit adds or removes `file`.
+pub fn names(commit: &[Value], file: &str) -> bool {
+    let names = |action: &Value, kind: &str| action[kind]["path"].as_str() == Some(file);
+    commit.iter().any(|action| names(action, "add") || names(action, "remove"))
 }
 
 /// The actions that add what the table holds now, by path.

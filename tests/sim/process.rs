@@ -13,8 +13,8 @@ use lakefeed::table::delta::DeltaTable;
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use crate::log::{self, Truth};
-use crate::world::Journal;
+use crate::log::{self, TABLE, Truth};
+use crate::world::{Journal, SWEEPS};
 
 /// The first requests of a process, any of which it may freeze at.
 const FREEZE_WITHIN_REQUESTS: usize = 40;
@@ -113,6 +113,24 @@ pub struct Witness {
     pub truth: Truth,
 }
 
+impl Witness {
+    /// A sweep of orphans may take what VACUUM may: a file that left the table, where no commit is
+    /// there any more that could tell. (To the kernel, all tombstones on stage are years old.)
+    fn look_after(&self, path: &str) {
+        let Some(file) = path.strip_prefix(&format!("{TABLE}/")) else { return };
+        let log = self.truth.log();
+        let is_named = |commit: &Vec<_>| log::names(commit, file);
+        let was_named = log.values().any(is_named);
+        let is_told = log.iter().any(|(v, commit)| self.truth.has_commit(*v) && is_named(commit));
+        if was_named && !is_told && !log::live(&log).contains_key(file) {
+            self.truth.archive_file(file);
+            let version = log.keys().next_back().copied().unwrap_or_default();
+            let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+            journal.swept.insert(file.to_owned(), version);
+        }
+    }
+}
+
 impl Faults for Witness {
     fn treat(&self, call: &Call<'_>) -> Treatment {
         let mut treatment = self.faults.treat(call);
@@ -124,6 +142,9 @@ impl Faults for Witness {
         self.freezer.treat(&mut treatment, self.clock.monotonic());
         if call.operation == Operation::Delete && call.path.as_ref().ends_with(".ledger") {
             self.truth.archive_ledger_file(call.path.as_ref());
+        }
+        if call.operation == Operation::Delete && self.actor.starts_with(SWEEPS) {
+            self.look_after(call.path.as_ref());
         }
         let Treatment { before, fault, after } = treatment;
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);

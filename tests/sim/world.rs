@@ -48,6 +48,9 @@ const LEASE: &str = "_delta_log/_lakefeed/table.lease";
 const MEMORY_BYTES: u64 = 512 << 20;
 /// What those are called who take an object again.
 pub const REPLAY: &str = "replay";
+/// And those who sweep orphans up.
+pub const SWEEPS: &str = "orphans";
+const LAST_SWEEP: &str = "orphans, last";
 /// Longer than anything is late, lags or freezes.
 const SETTLED: Duration = Duration::from_secs(24 * 3600);
 /// A world that has not come to its end by then never will.
@@ -206,8 +209,8 @@ impl World {
         let process = self.process("last", FaultRates::NONE, rng.random());
         self.ingest("last", &everything, process).await;
         if self.script.orphans.is_some() {
-            let process = self.process("last sweep", FaultRates::NONE, rng.random());
-            let swept = self.sweep_orphans("last sweep", &process).await;
+            let process = self.process(LAST_SWEEP, FaultRates::NONE, rng.random());
+            let swept = self.sweep_orphans(LAST_SWEEP, &process).await;
             assert!(swept || !self.truth.has_log(), "a sweep in peace fails");
         }
     }
@@ -413,7 +416,7 @@ impl World {
         self.opening().await;
         for number in 0..sweeps {
             self.pause(&mut rng, sweeps).await;
-            let actor = format!("orphans {number}");
+            let actor = format!("{SWEEPS} {number}");
             let process = self.process(&actor, self.script.faults, rng.random());
             process.freezer.plan(deep_freeze_rate, &mut rng);
             let life = self.script.span.mul_f64(rng.random());

@@ -422,8 +422,8 @@ impl Table for DeltaTable {
         self.names_at(environment, snapshot).await
     }
 
-    fn file_names_in_history(&self) -> FileNames<'_> {
-        self.names_in_history()
+    fn file_names_in_history(&self, snapshot: &Snapshot) -> FileNames<'_> {
+        self.names_in_history(snapshot)
     }
 
     async fn some_rows(&self, snapshot: &Snapshot, rows_max: usize) -> Result<Vec<RecordBatch>> {

@@ -10,7 +10,7 @@ use tokio::io::AsyncBufReadExt;
 use tokio_util::io::StreamReader;
 use url::Url;
 
-use super::{DeltaTable, is_log_file};
+use super::DeltaTable;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::storage_error;
@@ -54,34 +54,29 @@ impl DeltaTable {
         Ok(stream::try_unfold((actions, held), next).boxed())
     }
 
-    /// See [`crate::table::Table::file_names_in_history`].
-    pub(super) fn names_in_history(&self) -> FileNames<'_> {
-        let log = self.log();
-        let is_commit = {
-            let log = log.clone();
-            move |path: &Path| is_log_file(&log, path) && path.as_ref().ends_with(".json")
-        };
-        let listing = self.store.list(Some(&log));
-        listing
-            .map_err(move |cause| storage_error(log.as_ref(), cause))
-            .try_filter(move |file| std::future::ready(is_commit(&file.location)))
-            .map_ok(async |file| self.names_in_commit(file.location).await)
-            .try_buffer_unordered(COMMITS_IN_FLIGHT_MAX)
+    /// See [`crate::table::Table::file_names_in_history`]. From the snapshot's version down: a log is
+    /// cleaned up from its other end, and no listing that lags hides a commit.
+    pub(super) fn names_in_history(&self, snapshot: &Snapshot) -> FileNames<'_> {
+        stream::iter((0..=snapshot.version).rev())
+            .map(|version| self.names_in_commit(self.slot(version).path()))
+            .buffered(COMMITS_IN_FLIGHT_MAX)
+            .try_take_while(|names| std::future::ready(Ok(names.is_some())))
+            .map_ok(Option::unwrap_or_default)
             .boxed()
     }
 
-    async fn names_in_commit(&self, path: Path) -> Result<Vec<String>> {
+    /// Nothing where the commit is not there any more.
+    async fn names_in_commit(&self, path: Path) -> Result<Option<Vec<String>>> {
         let body = match self.store.get(&path).await {
             Ok(found) => found.into_stream().map_err(std::io::Error::other),
-            // The log was cleaned up meanwhile.
-            Err(StoreError::NotFound { .. }) => return Ok(Vec::new()),
+            Err(StoreError::NotFound { .. }) => return Ok(None),
             Err(cause) => return Err(storage_error(path.as_ref(), cause)),
         };
         let mut lines = StreamReader::new(body).lines();
         let mut names = Vec::new();
         loop {
             match lines.next_line().await {
-                Ok(None) => return Ok(names),
+                Ok(None) => return Ok(Some(names)),
                 Ok(Some(line)) => {
                     let named = serde_json::from_str::<Action>(&line)
                         .map(|action| action.add.into_iter().chain(action.remove));
