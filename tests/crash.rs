@@ -139,7 +139,11 @@ async fn kill_at_each_point(uploads_only: bool, prepare: impl Fn(&Path) -> u64) 
         let counts = count_rows(folder.path()).await;
         let once: BTreeMap<i64, u64> = (0..rows as i64).map(|id| (id, 1)).collect();
         assert_eq!(counts, once, "after a kill at point {point}");
-        assert_eq!(unnamed_after_a_sweep(folder.path()).await, Vec::<String>::new(), "point {point}");
+        assert_eq!(
+            unnamed_after_a_sweep(folder.path()).await,
+            Vec::<String>::new(),
+            "point {point}"
+        );
     }
     panic!("there are more than {POINTS_MAX} points");
 }

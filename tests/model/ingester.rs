@@ -326,7 +326,7 @@ impl Run<'_> {
             first_tail: None,
         };
         if !self.lacks(Rule::DurableBeforeCommit) {
-            self.world.files.insert(append);
+            self.world.files.insert(append, plan.fence);
         }
         Step::Ready { pin, ledger, plan }
     }
@@ -440,7 +440,7 @@ impl Run<'_> {
             return Step::Judging(attempt.plan);
         }
         if self.lacks(Rule::DurableBeforeCommit) {
-            self.world.files.insert(attempt.plan.file.id);
+            self.world.files.insert(attempt.plan.file.id, attempt.plan.fence);
         }
         self.committed(&attempt.plan)
     }

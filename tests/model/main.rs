@@ -220,6 +220,7 @@ needs! {
     rule_10_fence_grows: without FenceOnlyGrows in rebuilt_twice, not EXACTLY_ONCE;
     rule_11_unknown_keeps_files: without UnknownKeepsFiles in lost_answers, not NAMES_WHAT_IS_THERE;
     rule_11_fence_first: without FenceBeforeDelete in sweep, not NAMES_WHAT_IS_THERE;
+    rule_11_pin_behind_fence: without PinBehindFence in sweep, not NAMES_WHAT_IS_THERE;
     rule_11_fence_is_checked: without FenceIsChecked in sweep, not NAMES_WHAT_IS_THERE;
     rule_12_not_empty: without MissingIsNotEmpty in forgotten, not EXACTLY_ONCE;
     rule_12_adoption: without MissingIsJudgedOnCurrent in adoption, not REFUSED_WITH_REASON;

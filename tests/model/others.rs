@@ -24,12 +24,24 @@ pub enum Deed {
     ForgetPointer,
 }
 
-/// The orphan sweep: list, then fence, then delete.
+/// The orphan sweep: fence, then pin, then list, then delete.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Sweep {
     Idle,
+    Fenced,
+    Pinned(SweepPin),
     Listed { files: BTreeSet<Id>, tails: BTreeSet<Id> },
-    Fenced { files: BTreeSet<Id>, tails: BTreeSet<Id> },
+}
+
+/// What the sweeper knows of the version that it pinned.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SweepPin {
+    /// What was planned under a lower one is swept.
+    fence: u8,
+    is_fenced: bool,
+    sequence: u8,
+    pointer: Option<Id>,
+    files: BTreeSet<Id>,
 }
 
 /// The ledger made again from the rows of a pinned version, behind a new fence.
@@ -47,8 +59,9 @@ pub enum Other {
     Checkpoint,
     Clean(Version),
     CleanAll,
-    SweepList,
     SweepFence,
+    SweepPin,
+    SweepList,
     SweepDelete,
     RebuildRead,
     RebuildCommit,
@@ -71,14 +84,18 @@ pub fn choices(protocol: &Protocol, world: &World, choices: &mut Vec<Other>) {
     } else if old.next().is_some() {
         choices.push(Other::CleanAll);
     }
-    match world.sweep {
-        Sweep::Idle if budget.sweeps > 0 => choices.push(Other::SweepList),
-        Sweep::Idle => {}
-        Sweep::Listed { .. } if protocol.lacks(Rule::FenceBeforeDelete) => {
-            choices.push(Other::SweepDelete);
+    let pins_first =
+        protocol.lacks(Rule::FenceBeforeDelete) || protocol.lacks(Rule::PinBehindFence);
+    match &world.sweep {
+        Sweep::Idle if budget.sweeps == 0 => {}
+        Sweep::Idle if pins_first => choices.push(Other::SweepPin),
+        Sweep::Idle => choices.push(Other::SweepFence),
+        Sweep::Fenced => choices.push(Other::SweepPin),
+        Sweep::Pinned(pin) if !pin.is_fenced && protocol.lacks(Rule::PinBehindFence) => {
+            choices.push(Other::SweepFence);
         }
-        Sweep::Listed { .. } => choices.push(Other::SweepFence),
-        Sweep::Fenced { .. } => choices.push(Other::SweepDelete),
+        Sweep::Pinned(_) => choices.push(Other::SweepList),
+        Sweep::Listed { .. } => choices.push(Other::SweepDelete),
     }
     match world.rebuild {
         Rebuild::Idle if budget.rebuilds > 0 => choices.push(Other::RebuildRead),
@@ -105,47 +122,65 @@ pub fn act(protocol: &Protocol, world: &mut World, choice: Other) {
         }
         Other::Clean(version) => world.log[usize::from(version)] = None,
         Other::CleanAll => world.log[..usize::from(world.checkpoint)].fill(None),
-        Other::SweepList => {
-            let tails = world.tails.keys().copied().collect();
-            world.sweep = Sweep::Listed { files: world.files.clone(), tails };
-            world.budget.sweeps -= 1;
-        }
         Other::SweepFence => sweep_fence(world),
+        Other::SweepPin => sweep_pin(world),
+        Other::SweepList => sweep_list(world),
         Other::SweepDelete => sweep_delete(world),
         Other::RebuildRead => rebuild_read(world),
         Other::RebuildCommit => rebuild_commit(protocol, world),
     }
 }
 
-/// Commits a tail with the next fence, and strikes from the list what this version names.
+/// Commits a tail that sets a new fence.
 fn sweep_fence(world: &mut World) {
-    let Sweep::Listed { mut files, mut tails } = world.sweep.clone() else { return };
-    let Some(ledger) = world.tail().cloned() else { return world.sweep = Sweep::Idle };
+    let Some(ledger) = world.tail().cloned() else { return world.end_sweep() };
     let id = Id(SWEEPER, world.table.version);
-    let tail = Tail { sequence: ledger.sequence + 1, fence: ledger.fence + 1, ..ledger };
-    world.tails.insert(id, tail);
+    let fence = ledger.sequence + 1;
+    world.tails.insert(id, Tail { sequence: fence, fence, ..ledger });
     let commit = Commit { append: id, pointer: Some(id), file: None, deed: None };
     world.put(world.table.version + 1, &commit, false);
-    strike_named(world, &mut files, &mut tails);
-    world.sweep = Sweep::Fenced { files, tails };
+    world.sweep = match std::mem::replace(&mut world.sweep, Sweep::Idle) {
+        Sweep::Pinned(pin) => Sweep::Pinned(SweepPin { fence, is_fenced: true, ..pin }),
+        _ => Sweep::Fenced,
+    };
+}
+
+fn sweep_pin(world: &mut World) {
+    let Some(ledger) = world.tail() else { return world.end_sweep() };
+    let is_fenced = world.sweep == Sweep::Fenced;
+    world.sweep = Sweep::Pinned(SweepPin {
+        // Without a fence, what was planned under this one is swept, too.
+        fence: if is_fenced { ledger.fence } else { ledger.fence + 1 },
+        is_fenced,
+        sequence: ledger.sequence,
+        pointer: world.table.pointer,
+        files: world.table.files.iter().map(|file| file.id).collect(),
+    });
+}
+
+fn sweep_list(world: &mut World) {
+    let Sweep::Pinned(pin) = &world.sweep else { return };
+    let is_orphan = |(id, fence): &(&Id, &u8)| **fence < pin.fence && !pin.files.contains(id);
+    let files = world.files.iter().filter(is_orphan).map(|(id, _)| *id).collect();
+    let is_past =
+        |(id, tail): &(&Id, &Tail)| tail.sequence <= pin.sequence && pin.pointer != Some(**id);
+    let tails = world.tails.iter().filter(is_past).map(|(id, _)| *id).collect();
+    world.sweep = Sweep::Listed { files, tails };
 }
 
 fn sweep_delete(world: &mut World) {
-    let (files, tails) = match std::mem::replace(&mut world.sweep, Sweep::Idle) {
-        Sweep::Idle => return,
-        Sweep::Listed { mut files, mut tails } => {
-            strike_named(world, &mut files, &mut tails);
-            (files, tails)
-        }
-        Sweep::Fenced { files, tails } => (files, tails),
-    };
-    world.files.retain(|file| !files.contains(file));
-    world.tails.retain(|tail, _| !tails.contains(tail));
+    if let Sweep::Listed { files, tails } = &world.sweep {
+        world.files.retain(|file, _| !files.contains(file));
+        world.tails.retain(|tail, _| !tails.contains(tail));
+    }
+    world.end_sweep();
 }
 
-fn strike_named(world: &World, files: &mut BTreeSet<Id>, tails: &mut BTreeSet<Id>) {
-    files.retain(|&id| !world.table.files.iter().any(|file| file.id == id));
-    tails.retain(|&id| world.table.pointer != Some(id));
+impl World {
+    fn end_sweep(&mut self) {
+        self.sweep = Sweep::Idle;
+        self.budget.sweeps -= 1;
+    }
 }
 
 fn rebuild_read(world: &mut World) {

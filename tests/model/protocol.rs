@@ -49,8 +49,10 @@ pub enum Rule {
     FenceOnlyGrows,
     /// 11: files of an unknown attempt stay.
     UnknownKeepsFiles,
-    /// 11: the sweeper lists, then fences, then deletes.
+    /// 11: the sweeper moves the fence before it deletes.
     FenceBeforeDelete,
+    /// 11: what is named is judged on a pin behind the fence.
+    PinBehindFence,
     /// 12: a missing pointer does not mean an empty ledger.
     MissingIsNotEmpty,
     /// 12: what is missing is judged on the current pointer.
@@ -108,7 +110,7 @@ impl Model for Protocol {
             checkpoint: 0,
             table: Table { version: 0, id: 0, schema: 0, pointer, files: Vec::new() },
             tails,
-            files: BTreeSet::new(),
+            files: BTreeMap::new(),
             in_flight: Vec::new(),
             ingesters: self.announced.iter().map(|_| Ingester::new()).collect(),
             deeds: self.deeds.to_vec(),
@@ -164,7 +166,7 @@ impl Model for Protocol {
             }),
             Property::always(NAMES_WHAT_IS_THERE, |_: &Self, world: &World| {
                 let has_tail = world.table.pointer.is_none() || world.tail().is_some();
-                has_tail && world.table.files.iter().all(|file| world.files.contains(&file.id))
+                has_tail && world.table.files.iter().all(|file| world.files.contains_key(&file.id))
             }),
             Property::always(LEDGER_AGREES, |_: &Self, world: &World| does_ledger_agree(world)),
             Property::always(NEVER_BACK, |_: &Self, world: &World| {

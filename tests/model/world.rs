@@ -12,6 +12,9 @@ pub type Key = u8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(pub u8, pub u8);
 
+/// The fence of a file that is not an ingester's: no sweep takes it.
+const FOREIGN: u8 = u8::MAX;
+
 /// The identity of an entry rebuilt from rows: any version of its object.
 pub const ANY: u8 = u8::MAX;
 
@@ -115,7 +118,8 @@ pub struct World {
     pub checkpoint: Version,
     pub table: Table,
     pub tails: BTreeMap<Id, Tail>,
-    pub files: BTreeSet<Id>,
+    /// Each with the fence that it was planned under, which its name tells.
+    pub files: BTreeMap<Id, u8>,
     /// Puts that were sent and given up on, and may still arrive.
     pub in_flight: Vec<(Version, Commit)>,
     pub ingesters: Vec<Ingester>,
@@ -170,7 +174,7 @@ impl World {
             None | Some(Deed::Append) => {}
             Some(Deed::Compact) => {
                 let rows = table.files.drain(..).flat_map(|file| file.rows).collect();
-                self.files.insert(commit.append);
+                self.files.insert(commit.append, FOREIGN);
                 table.files.push(DataFile { id: commit.append, rows, schema: table.schema });
             }
             Some(Deed::ChangeSchema) => table.schema += 1,
