@@ -147,11 +147,14 @@ impl Found {
     }
 
     /// The same sources as the table itself tells: `held` names those of which it holds rows at
-    /// `version`, and how many. Of those that it holds none of, only entries count that say so.
+    /// `version`, and how many. Of those that it holds none of, only entries count that say so; not
+    /// that they were undone, if they were taken again since and somebody else has deleted them.
     pub fn as_held(mut self, held: &BTreeMap<String, u64>, version: u64) -> Self {
         for (name, entries) in &mut self.0 {
             if !held.contains_key(name) {
-                entries.retain(|entry| entry.rows == 0);
+                let were_deleted = hold_rows(entries);
+                let is_past = |entry: &Entry| were_deleted && entry.state == EntryState::Undone;
+                entries.retain(|entry| entry.rows == 0 && !is_past(entry));
             }
         }
         for (name, rows) in held {
