@@ -110,7 +110,7 @@ pub fn hold_rows(entries: &[Entry]) -> bool {
 pub enum Standing<'a> {
     /// Nothing of this name was taken.
     New,
-    /// This very version was.
+    /// This very version was; if that was undone since, this is the entry that says so.
     Taken(&'a Entry),
     /// Another version was; this is the latest one.
     Other(&'a Entry),
@@ -129,9 +129,10 @@ impl Found {
     /// How the version `identity` of the object `name` stands.
     pub fn standing(&self, name: &str, identity: &str) -> Standing<'_> {
         let entries = self.of(name);
-        let taken = entries.iter().rev().find(|entry| entry.is_of(identity));
-        match (taken, entries.last()) {
-            (Some(entry), _) => Standing::Taken(entry),
+        let taken = entries.iter().rposition(|entry| entry.is_of(identity));
+        let is_undone = |entry: &&Entry| entry.state == EntryState::Undone;
+        match (taken.map(|at| &entries[at..]), entries.last()) {
+            (Some(since), _) => Standing::Taken(since.iter().find(is_undone).unwrap_or(&since[0])),
             (None, Some(latest)) => Standing::Other(latest),
             (None, None) => Standing::New,
         }

@@ -318,3 +318,16 @@ fn what_the_table_holds_decides_what_was_taken() {
     let counted = found.as_held(&[("a".to_owned(), 5)].into(), 7);
     assert_eq!(counted.of("a"), [Entry::of_any_version("a", 5, 7)]);
 }
+
+#[test]
+fn what_was_undone_stands_as_undone_whichever_version_it_is() {
+    let entries = [taken(1, 5, EntryState::In), taken(2, 5, EntryState::In)];
+    let undone = Entry { identity: "v2".to_owned(), ..taken(3, 0, EntryState::Undone) };
+    let again = Entry { identity: "v1".to_owned(), ..taken(4, 5, EntryState::In) };
+    let found: Found = entries.into_iter().chain([undone.clone()]).collect();
+    assert_eq!(found.standing("a", "v1"), Standing::Taken(&undone));
+    assert_eq!(found.standing("a", "v2"), Standing::Taken(&undone));
+    let found: Found = found.entries().cloned().chain([again.clone()]).collect();
+    assert_eq!(found.standing("a", "v1"), Standing::Taken(&again));
+    assert_eq!(found.standing("a", "v2"), Standing::Taken(&undone));
+}
