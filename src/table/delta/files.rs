@@ -15,14 +15,16 @@ use delta_kernel::table_features::TableFeature;
 use delta_kernel::{Engine, FileMeta, FilteredEngineData, KernelError, KernelResult};
 use futures::stream::{self, BoxStream, StreamExt};
 use object_store::path::Path;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::DeltaTable;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, cause_in};
 use crate::memory::{MemoryBudget, Reservation};
 use crate::parquet::StoredFile;
+use crate::store::storage_failure;
 use crate::table::{LiveFile, Snapshot, Sources};
 
 /// Of so many names, each is compared with a file's statistics; of more, the first and the last.
@@ -106,11 +108,7 @@ impl DeltaTable {
             let end_bytes = FOOTER_BYTES.min(size);
             StoredFile::open(&self.store, path.clone(), size, end_bytes).await?.metadata().await
         };
-        let footer = footer.await.map_err(|cause| {
-            Error::new(ErrorKind::StorageUnavailable, "a data file cannot be read")
-                .with_object(path.as_ref())
-                .with_cause(cause)
-        })?;
+        let footer = footer.await.map_err(|cause| unreadable(&path, cause))?;
         let of_column = |column: &ColumnChunkMetaData| {
             let page = column.uncompressed_size().unsigned_abs().min(PAGE_BYTES);
             column.compressed_size().unsigned_abs() + page
@@ -127,6 +125,19 @@ impl Located {
     fn size_bytes(&self) -> u64 {
         self.file.size.unsigned_abs()
     }
+}
+
+/// What is not there, or is no Parquet, is damage; whatever else a store says may pass.
+fn unreadable(path: &Path, cause: ParquetError) -> Error {
+    match cause_in::<object_store::Error>(&cause) {
+        Some(error) if !matches!(error, object_store::Error::NotFound { .. }) => {
+            storage_failure(path.as_ref(), error)
+        }
+        _ => Error::new(ErrorKind::TableInvalid, "a data file of the table cannot be read")
+            .with_object(path.as_ref())
+            .with_advice("look at the table with another reader; nothing was written"),
+    }
+    .with_cause(cause)
 }
 
 fn foreign(file: &LiveFile) -> Error {
