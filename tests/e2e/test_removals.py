@@ -276,7 +276,8 @@ def test_what_was_undone_is_not_taken_again_by_itself(inbox, shared, policy):
         if text:
             write(source, text)
         receipt = take(source, table=shared, arguments=arguments, expect=lake.DUPLICATE)
-        assert lake.column(shared, "number") == [10, 20, 100], receipt
+        assert receipt["reason"] == ("same content" if text else "undone")
+        assert lake.column(shared, "number") == [10, 20, 100]
     # Other content is, whatever the policy: nothing of it is in the table.
     take(write(source, numbers(4)), table=shared, arguments=arguments)
     assert lake.column(shared, "number") == [4, 10, 20, 100]
