@@ -169,9 +169,9 @@ impl Plan {
         Self { watch, ..self }
     }
 
-    /// The same, right whatever others have taken meanwhile.
+    /// The same, right whatever others have taken meanwhile, or the table holds.
     pub fn blind(self) -> Self {
-        Self { is_blind: true, ..self }
+        Self { is_blind: true, watch: None, ..self }
     }
 
     /// The same, which takes rows away in the same commit.

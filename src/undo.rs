@@ -10,7 +10,7 @@ use crate::commit::{self, Outcome, Pin, Plan, PlannedSource, Removal, RowsRemove
 use crate::config::Feed;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::{Entry, EntryState, Found};
+use crate::ledger::{self, Entry, EntryState, Found};
 use crate::table::{Sources, Table};
 
 /// How often an undoing is planned that others interfere with.
@@ -61,7 +61,8 @@ pub async fn undo(
             });
         let attempts_max = feed.commit_attempts_max;
         match commit::commit(environment, table, pin, &plan, attempts_max).await? {
-            Outcome::Committed { version, rows_removed, .. } => {
+            Outcome::Committed { version, rows_removed, chores, .. } => {
+                ledger::delete_all(table, chores.retired).await;
                 return Ok(told(Some(version), names, &found, &rows_removed));
             }
             Outcome::PlanAgain { reason, .. } => {

@@ -15,6 +15,7 @@ use futures::TryStreamExt;
 
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
+use crate::memory::Reservation;
 use crate::parquet::{Destination, TableWriter, WriterLimits};
 use crate::table::{
     DataFile, Effect, FileOrigin, LiveFile, Snapshot, Sources, Table, delete_data_files,
@@ -22,6 +23,9 @@ use crate::table::{
 
 /// Data files that one commit looks into or takes away: their names are held.
 const FILES_MAX: usize = 10_000;
+/// What is held of one of them: what the log says of it, and the action that takes it away. Measured
+/// with names and statistics of the usual length.
+const FILE_BYTES: u64 = 4 << 10;
 /// Names in a predicate, which is for people.
 const PREDICATE_NAMES_MAX: usize = 20;
 
@@ -73,6 +77,8 @@ pub(super) struct Remover<'a> {
     /// By the file's id.
     known: HashMap<String, Cut>,
     last: PlannedRemoval,
+    /// For the files of the last plan.
+    held: Option<Reservation>,
 }
 
 impl Removal {
@@ -105,7 +111,7 @@ impl<'a> Remover<'a> {
         origin: &'a FileOrigin,
     ) -> Self {
         let (known, last) = (HashMap::new(), PlannedRemoval::default());
-        Self { environment, table, removal, origin, known, last }
+        Self { environment, table, removal, origin, known, last, held: None }
     }
 
     /// The removal as seen from `snapshot`. Files are written, and nothing names them yet.
@@ -116,6 +122,8 @@ impl<'a> Remover<'a> {
     pub async fn plan(&mut self, snapshot: &Snapshot) -> Result<PlannedRemoval> {
         let mut planned = PlannedRemoval::default();
         let files = self.table.files_with(snapshot, &self.removal.sources, FILES_MAX).await?;
+        self.held = None;
+        self.held = Some(hold(self.environment, &files)?);
         for file in files {
             if !self.known.contains_key(&file.id) {
                 let cut = self.cut(snapshot, &file).await?;
@@ -232,6 +240,10 @@ fn texts<'a>(values: &'a dyn Array, column: &str) -> Result<&'a StringArray> {
     })
 }
 
+fn hold(environment: &Environment, files: &[LiveFile]) -> Result<Reservation> {
+    environment.budget.try_reserve("the list of data files", files.len() as u64 * FILE_BYTES)
+}
+
 /// Counts the rows of each of `names` in a file, and the others.
 async fn look_into(
     environment: &Environment,
@@ -304,7 +316,9 @@ pub async fn rows_held(
     let sources = Sources::Named { column: column.to_owned(), names: names.to_vec() };
     let names = names.iter().map(String::as_str).collect();
     let mut sum = RowsRemoved::new();
-    for file in table.files_with(snapshot, &sources, FILES_MAX).await? {
+    let files = table.files_with(snapshot, &sources, FILES_MAX).await?;
+    let _held = hold(environment, &files)?;
+    for file in files {
         let held = look_into(environment, table, snapshot, &file, column, &names).await?;
         for (name, rows) in held.by_name {
             *sum.entry(name).or_default() += rows;

@@ -74,7 +74,8 @@ impl Run<'_> {
         }
     }
 
-    /// Streams the rows of all objects to one set of files.
+    /// Streams the rows of all objects to one set of files. One that cannot be read is failed for that,
+    /// and the others because of it.
     async fn write_all(
         &mut self,
         pin: &Pin,
@@ -86,14 +87,25 @@ impl Run<'_> {
         for mut task in tasks {
             task.begin(self.environment);
             let mut rows = Rows::open(self, pin, limits, &task);
-            while let Some(batch) = rows.next().await? {
+            let read = loop {
+                match rows.next().await {
+                    Ok(Some(batch)) => self.write_shared(writer, pin, limits, &[batch]).await?,
+                    Ok(None) => break Ok(rows.facts()),
+                    Err(error) => break Err(error),
+                }
                 if let Some(objection) = self.time.objection(0) {
                     return Err(objection);
                 }
-                self.write_shared(writer, pin, limits, &[batch]).await?;
+            };
+            drop(rows);
+            match read {
+                Ok(facts) => loaded.push((task, facts)),
+                Err(error) => {
+                    let receipt = task.failed(self.environment, &error);
+                    self.finish(receipt);
+                    return Err(nothing_overwritten());
+                }
             }
-            let facts = rows.facts();
-            loaded.push((task, facts));
         }
         Ok(loaded)
     }

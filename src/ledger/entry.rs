@@ -110,7 +110,7 @@ pub fn hold_rows(entries: &[Entry]) -> bool {
 pub enum Standing<'a> {
     /// Nothing of this name was taken.
     New,
-    /// This very version was.
+    /// This very version was; if that was undone since, this is the entry that says so.
     Taken(&'a Entry),
     /// Another version was; this is the latest one.
     Other(&'a Entry),
@@ -129,9 +129,10 @@ impl Found {
     /// How the version `identity` of the object `name` stands.
     pub fn standing(&self, name: &str, identity: &str) -> Standing<'_> {
         let entries = self.of(name);
-        let taken = entries.iter().rev().find(|entry| entry.is_of(identity));
-        match (taken, entries.last()) {
-            (Some(entry), _) => Standing::Taken(entry),
+        let taken = entries.iter().rposition(|entry| entry.is_of(identity));
+        let is_undone = |entry: &&Entry| entry.state == EntryState::Undone;
+        match (taken.map(|at| &entries[at..]), entries.last()) {
+            (Some(since), _) => Standing::Taken(since.iter().find(is_undone).unwrap_or(&since[0])),
             (None, Some(latest)) => Standing::Other(latest),
             (None, None) => Standing::New,
         }
@@ -147,11 +148,14 @@ impl Found {
     }
 
     /// The same sources as the table itself tells: `held` names those of which it holds rows at
-    /// `version`, and how many. Of those that it holds none of, only entries count that say so.
+    /// `version`, and how many. Of those that it holds none of, only entries count that say so; not
+    /// that they were undone, if they were taken again since and somebody else has deleted them.
     pub fn as_held(mut self, held: &BTreeMap<String, u64>, version: u64) -> Self {
         for (name, entries) in &mut self.0 {
             if !held.contains_key(name) {
-                entries.retain(|entry| entry.rows == 0);
+                let were_deleted = hold_rows(entries);
+                let is_past = |entry: &Entry| were_deleted && entry.state == EntryState::Undone;
+                entries.retain(|entry| entry.rows == 0 && !is_past(entry));
             }
         }
         for (name, rows) in held {

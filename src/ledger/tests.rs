@@ -285,3 +285,49 @@ fn an_append_id_is_no_name() {
     assert_eq!(tail::pointer_in(&format!("{}.ledger", Uuid::nil())), None);
     assert_eq!(tail::pointer_in(&tail::file_of(7 << 24 | 5)), Some(7 << 24 | 5));
 }
+
+fn taken(sequence: u64, rows: u64, state: EntryState) -> Entry {
+    let identity = format!("v{sequence}");
+    Entry { sequence, identity, state, ..Entry::of_any_version("a", rows, 0) }
+}
+
+/// With `dedupe = "column"`: what it holds, what the ledger says, and what counts of that.
+#[test]
+fn what_the_table_holds_decides_what_was_taken() {
+    use EntryState::{In, Undone};
+    let (first, void) = (taken(1, 5, In), taken(2, 0, In));
+    let (undone, again) = (taken(3, 0, Undone), taken(4, 5, In));
+    let cases: [(bool, &[&Entry], &[&Entry]); 7] = [
+        (true, &[&first], &[&first]),
+        (false, &[&first], &[]),
+        (false, &[&first, &void], &[&void]),
+        (false, &[&first, &undone], &[&undone]),
+        // Somebody has deleted what was taken again.
+        (false, &[&first, &undone, &again], &[]),
+        (false, &[&void, &undone, &again], &[&void]),
+        (true, &[&undone, &again], &[&undone, &again]),
+    ];
+    for (is_held, entries, expected) in cases {
+        let held = is_held.then(|| ("a".to_owned(), 5)).into_iter().collect();
+        let found: Found = entries.iter().copied().cloned().collect();
+        let counted = found.as_held(&held, 7);
+        assert!(counted.of("a").iter().eq(expected.iter().copied()), "{is_held} {entries:?}");
+    }
+    // Rows that the ledger does not account for are of any version.
+    let found: Found = [undone].into_iter().collect();
+    let counted = found.as_held(&[("a".to_owned(), 5)].into(), 7);
+    assert_eq!(counted.of("a"), [Entry::of_any_version("a", 5, 7)]);
+}
+
+#[test]
+fn what_was_undone_stands_as_undone_whichever_version_it_is() {
+    let entries = [taken(1, 5, EntryState::In), taken(2, 5, EntryState::In)];
+    let undone = Entry { identity: "v2".to_owned(), ..taken(3, 0, EntryState::Undone) };
+    let again = Entry { identity: "v1".to_owned(), ..taken(4, 5, EntryState::In) };
+    let found: Found = entries.into_iter().chain([undone.clone()]).collect();
+    assert_eq!(found.standing("a", "v1"), Standing::Taken(&undone));
+    assert_eq!(found.standing("a", "v2"), Standing::Taken(&undone));
+    let found: Found = found.entries().cloned().chain([again.clone()]).collect();
+    assert_eq!(found.standing("a", "v1"), Standing::Taken(&again));
+    assert_eq!(found.standing("a", "v2"), Standing::Taken(&undone));
+}

@@ -5,4 +5,5 @@ mod creation;
 mod failures;
 mod liars;
 mod reading;
+mod removals;
 mod values;

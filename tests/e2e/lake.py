@@ -22,7 +22,7 @@ RUN_SECONDS_MAX = 60
 
 COMMITTED, DUPLICATE, SKIPPED, FAILED = "committed", "duplicate", "skipped", "failed"
 RECEIPT_FIELDS = frozenset(
-    "source status reason table version rows rows_rejected bytes_read bytes_written data_files"
+    "source status reason table version rows rows_rejected rows_removed bytes_read bytes_written data_files"
     " attempts duration_ms cpu_ms peak_rss_bytes error".split()
 )
 
@@ -101,13 +101,14 @@ def same_place(uri: str, path: Path) -> bool:
     return uri.removeprefix("file://") in (str(path), str(path.resolve()))
 
 
-def feed(folder: Path, csv: dict | None = None, **fields) -> tuple[str, ...]:
+def feed(folder: Path, csv: dict | None = None, lease: dict | None = None, **fields) -> tuple[str, ...]:
     """Writes a configuration of one feed into `folder`; the arguments that choose it."""
     fields = {"name": "test", "source": "**", "table": "unused", **fields}
     # TOML's strings, booleans, integers and arrays of strings are written as JSON's.
     lines = ["[[feed]]", *(f"{key} = {json.dumps(value)}" for key, value in fields.items())]
-    if csv:
-        lines += ["[feed.csv]", *(f"{key} = {json.dumps(value)}" for key, value in csv.items())]
+    for name, values in (("csv", csv), ("lease", lease)):
+        if values:
+            lines += [f"[feed.{name}]", *(f"{k} = {json.dumps(v)}" for k, v in values.items())]
     path = folder / "lakefeed.toml"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return ("--config", str(path), "--feed", fields["name"])

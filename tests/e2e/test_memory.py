@@ -8,13 +8,18 @@ import sysconfig
 import time
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
+import deltalog
 import lake
 
 PEAK_RSS_BYTES_MAX = 128_000_000
 GROWTH_MAX = 1.1
 DATA = Path(os.environ.get("LAKEFEED_TEST_DATA") or Path.home() / ".cache" / "lakefeed" / "data")
+# Of a data file with one row group, as others write them; and the files that one commit may take away.
+LARGE_FILE_BYTES, FILES_MAX = 64_000_000, 10_000
 MEASURE = Path(__file__).with_name("measure.py")
 
 # Amounts in cents, so that sums are exact in every engine and in any order.
@@ -44,10 +49,10 @@ def lineitem(scale_factor: int) -> Path:
     return folder / "lineitem.csv"
 
 
-def ingest_measured(source: Path, table: Path, tmp_path: Path) -> tuple[dict, int]:
+def ingest_measured(source: Path, table: Path, tmp_path: Path, *arguments) -> tuple[dict, int]:
     """The receipt, and the peak memory that the kernel saw."""
     result = tmp_path / "measured.json"
-    command = lake.command("ingest", source, "--table", table, "--json")
+    command = lake.command("ingest", source, "--table", table, "--json", *arguments)
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-I", "-S", MEASURE, result, *command],
@@ -92,3 +97,52 @@ def test_five_times_the_size_takes_no_more(tmp_path, table):
         peaks[scale_factor] = max(peak, receipt["peak_rss_bytes"])
     assert peaks[1] <= PEAK_RSS_BYTES_MAX
     assert peaks[5] <= GROWTH_MAX * peaks[1], peaks
+
+
+def add_file(table, name, source, rows):
+    """A data file in one row group, half of whose rows are of `source`; its action."""
+    ids = pyarrow.Array.from_buffers(
+        pyarrow.int64(), rows, [None, pyarrow.py_buffer(os.urandom(8 * rows))])
+    sources = pyarrow.array(["file:///other.csv", str(source)] * (rows // 2))
+    columns = pyarrow.table({"id": ids, "_source_file": sources})
+    pyarrow.parquet.write_table(columns, table / name, row_group_size=rows)
+    return {"add": {
+        "path": name, "partitionValues": {}, "size": (table / name).stat().st_size,
+        "modificationTime": 0, "dataChange": True, "stats": json.dumps({"numRecords": rows}),
+    }}
+
+
+def test_a_large_row_group_of_others_is_written_again(inbox, table, tmp_path):
+    source = inbox / "source.csv"
+    source.write_text("id\n1\n")
+    lake.ingest_all(source, table=table)
+    rows = LARGE_FILE_BYTES // 8
+    deltalog.commit(table, add_file(table, "large.parquet", f"file://{source}", rows))
+    source.write_text("id\n1\n2\n")
+    refused = lake.ingest(
+        source, table=table, arguments=["--on-changed", "replace", "--memory", "128MB"])
+    assert refused.receipt(source)["error"]["kind"] == "over_budget", str(refused)
+    assert lake.unnamed_files(table) == set()
+
+    replace = ["--on-changed", "replace", "--memory", "512MB"]
+    receipt, peak = ingest_measured(source, table, tmp_path, *replace)
+    assert receipt["rows_removed"] == rows // 2 + 1
+    assert peak <= PEAK_RSS_BYTES_MAX + LARGE_FILE_BYTES
+    assert lake.aggregate(table, "SELECT count(*) FROM t") == [(rows // 2 + 2,)]
+
+
+def test_as_many_files_as_one_commit_may_take_away(inbox, table, tmp_path):
+    source = inbox / "source.csv"
+    source.write_text("id\n1\n")
+    lake.ingest_all(source, table=table)
+    add = add_file(table, "0.parquet", "other", 2)["add"]
+    others = [f"part-{number:05}-4ffcd4bb-0f52-4d7f-a6d7-4a1d5ab5ca26.parquet" for number in range(FILES_MAX)]
+    deltalog.commit(table, *({"add": {**add, "path": name}} for name in others))
+    refused = lake.ingest(source, table=table, arguments=["--mode", "overwrite"])
+    error = refused.receipt(source)["error"]
+    assert error["kind"] == "over_budget" and "10000" in error["message"], str(refused)
+    removed = {"path": others[0], "deletionTimestamp": 1, "dataChange": True}
+    deltalog.commit(table, {"remove": removed})
+    receipt, peak = ingest_measured(source, table, tmp_path, "--mode", "overwrite")
+    assert receipt["status"] == lake.COMMITTED and peak <= PEAK_RSS_BYTES_MAX
+    assert lake.column(table, "id") == [1]

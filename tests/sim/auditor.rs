@@ -60,10 +60,12 @@ pub fn audit(world: &World) -> Audit {
     if world.script.removals.is_some() {
         // What was taken may be gone by now; so each commit is looked at by itself.
         removals::commits_do_what_they_say(world, &journal, &evidence.log)?;
+        removals::what_is_not_held_is_taken(world, &journal, &evidence.log, &evidence.entries)?;
     } else {
         evidence.all_or_nothing()?;
         evidence.rows_are_as_entered()?;
     }
+    removals::nothing_is_left_behind(world, &evidence.log)?;
     evidence.rows_have_an_entry()?;
     evidence.receipts_are_true()?;
     evidence.faults_are_not_called_damage()?;

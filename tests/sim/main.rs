@@ -10,6 +10,7 @@
 //! cargo test --test sim                                      the seeds of every build
 //! CARGO_PROFILE_DEV_OPT_LEVEL=1 LAKEFEED_SIM_SEEDS=20000 cargo test --test sim     as many as one likes
 //! LAKEFEED_SIM_SEED=42 cargo test --test sim -- --nocapture  one, with all that happened in it
+//! CARGO_PROFILE_DEV_OPT_LEVEL=1 LAKEFEED_SIM_CROWDS=1000 cargo test --test sim crowd      so many with a crowd
 //! ```
 #![cfg(feature = "delta")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -22,6 +23,7 @@ use auditor::Violation;
 use world::World;
 
 mod auditor;
+mod crowd;
 mod kernel;
 mod log;
 mod process;
@@ -36,6 +38,8 @@ const SEEDS: u64 = 1_000;
 /// Those of them in which the ledger is reset, too, and those that are replayed.
 const RESET_SEEDS: u64 = 100;
 const REPLAYED_SEEDS: u64 = 30;
+/// Worlds with a crowd of files, each of which costs as much as many others.
+const CROWD_SEEDS: u64 = 12;
 /// Seeds that broke a promise before the code was mended, in worlds without guests: see
 /// `docs/guarantees.md`.
 const REGRESSIONS: [u64; 8] = [38, 46, 186, 289, 462, 551, 9880, 11176];
@@ -110,6 +114,17 @@ fn what_was_mended_stays_mended() {
     for seed in REGRESSIONS {
         let violation = audited(World::play_without_guests, seed).err();
         assert_eq!(violation, None, "seed {seed}");
+    }
+}
+
+/// The corrected object, and nothing else, in a table of a thousand files that hold several sources each,
+/// while four writers race for it and another compacts.
+#[test]
+fn an_object_is_replaced_in_a_crowd() {
+    for seed in 0..setting("LAKEFEED_SIM_CROWDS").unwrap_or(CROWD_SEEDS) {
+        let world = audited(World::play_in_a_crowd, seed);
+        let audit = world.and_then(|world| crowd::is_as_it_was_but_for_the_news(&world));
+        assert_eq!(audit, Ok(()), "seed {seed}");
     }
 }
 

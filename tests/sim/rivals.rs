@@ -207,7 +207,7 @@ impl Rival<'_> {
         "adds a column".into()
     }
 
-    fn remove(&self, file: &Value, is_data_change: bool) -> Value {
+    pub fn remove(&self, file: &Value, is_data_change: bool) -> Value {
         json!({"remove": {
             "path": file["path"], "deletionTimestamp": self.now, "dataChange": is_data_change,
         }})

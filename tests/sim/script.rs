@@ -40,6 +40,8 @@ pub struct Script {
     pub removals: Option<Removals>,
     /// Who deletes what nobody names, if anybody does.
     pub orphans: Option<Orphans>,
+    /// How often somebody compacts some files of a crowd of others'; without them, there is no crowd.
+    pub crowd_compactions: usize,
 }
 
 impl Script {
@@ -68,7 +70,31 @@ impl Script {
             leases: Leases::default(),
             removals: None,
             orphans: None,
+            crowd_compactions: 0,
         }
+    }
+
+    /// The same, in which four ingesters race to replace objects in the midst of a crowd of files.
+    pub fn in_a_crowd(self) -> Self {
+        let removals = Removals {
+            on_changed: Some(OnChanged::Replace),
+            dedupe: Dedupe::Ledger,
+            undos: 0,
+            replays: 0,
+        };
+        let crowded = Self {
+            objects: 4,
+            rows: vec![3, 2, 1, 2],
+            bad_object: None,
+            ingesters: 4,
+            runs: 2,
+            rewrites: 4,
+            foreign_commits: 0,
+            stage_bytes_max: 1 << 20,
+            crowd_compactions: 6,
+            ..self
+        };
+        crowded.with(Some(removals))
     }
 
     /// The same, in which rows are taken away.

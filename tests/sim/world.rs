@@ -20,13 +20,14 @@ use lakefeed::repair;
 use lakefeed::source::Announcement;
 use lakefeed::store::Stores;
 use lakefeed::table::delta::DeltaTable;
-use lakefeed::undo;
+use lakefeed::undo::{self, Undone};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
+use crate::crowd;
 use crate::kernel;
 use crate::log::{Row, TABLE, Truth};
 use crate::process::{Freezer, Life, Process, SimulatedClock, Witness, without_table_ids};
@@ -75,6 +76,8 @@ pub struct Journal {
     pub offered: HashMap<String, BTreeSet<String>>,
     /// Which content an object had, by its address and entity tag.
     pub contents: BTreeMap<(String, String), Content>,
+    /// What was taken back: the object's name, the version that did it, and its rows.
+    pub undone: Vec<(String, u64, u64)>,
     /// The rows that others deleted, as often as they did.
     pub deleted: Vec<Row>,
     /// The files that were swept up, and the table's newest version then.
@@ -137,6 +140,12 @@ impl World {
         Self::perform(seed, beside, [guests_rng, leases_rng, removals_rng, orphans_rng])
     }
 
+    /// The world of `seed` in which objects are replaced in the midst of a crowd of files.
+    pub fn play_in_a_crowd(seed: u64) -> Self {
+        let rngs = [GUESTS, LEASES, REMOVALS].map(|number| StdRng::seed_from_u64(seed ^ number));
+        Self::perform(seed, Script::in_a_crowd, rngs)
+    }
+
     /// The same world without guests.
     pub fn play_without_guests(seed: u64) -> Self {
         Self::perform(seed, |script| script, [(); 4].map(|()| StdRng::seed_from_u64(seed)))
@@ -197,6 +206,7 @@ impl World {
         actors.push(Box::pin(self.overwriter(another_guest())));
         actors.push(Box::pin(self.sweeper(another_guest())));
         actors.push(Box::pin(self.thief(leases_rng)));
+        actors.push(Box::pin(self.crowd(removals_rng.clone())));
         actors.push(Box::pin(self.remover(removals_rng)));
         actors.push(Box::pin(self.orphan_sweeper(orphans_rng)));
         join_all(actors).await;
@@ -386,6 +396,23 @@ impl World {
         }
     }
 
+    /// Others' files, very many, and somebody who compacts some of them and of ours.
+    async fn crowd(&self, mut rng: StdRng) {
+        let compactions = self.script.crowd_compactions;
+        if compactions == 0 {
+            return;
+        }
+        while !self.truth.has_log() {
+            self.opening().await;
+        }
+        crowd::come(&self.truth);
+        for _ in 0..compactions {
+            self.pause(&mut rng, compactions).await;
+            let deed = crowd::compact(&mut self.rival(&mut rng));
+            self.is_done("crowd", deed);
+        }
+    }
+
     /// A person who takes objects back, and takes them again.
     async fn remover(&self, mut rng: StdRng) {
         let Some(Removals { undos, replays, .. }) = self.script.removals else { return };
@@ -403,6 +430,10 @@ impl World {
             }
             let Process { environment, feed, table, .. } = &process;
             let done = undo::undo(environment, feed, table, &[uri(object)]).await;
+            if let Ok(Undone { version: Some(version), objects }) = &done {
+                let undone = (name(object), *version, objects[0].rows_removed);
+                self.journal().undone.push(undone);
+            }
             let what = done.map(|undone| undone.version).map_err(|error| error.kind());
             self.note(&actor, &format!("takes {} back: {what:?}", name(object)));
         }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::{filter_record_batch, interleave_record_batch};
 use arrow::util::display::array_value_to_string;
 use delta_kernel::engine::arrow_data::{ArrowEngineData, EngineDataArrowExt};
 use delta_kernel::expressions::{Expression, Predicate};
@@ -15,14 +15,16 @@ use delta_kernel::table_features::TableFeature;
 use delta_kernel::{Engine, FileMeta, FilteredEngineData, KernelError, KernelResult};
 use futures::stream::{self, BoxStream, StreamExt};
 use object_store::path::Path;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::DeltaTable;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, cause_in};
 use crate::memory::{MemoryBudget, Reservation};
 use crate::parquet::StoredFile;
+use crate::store::storage_failure;
 use crate::table::{LiveFile, Snapshot, Sources};
 
 /// Of so many names, each is compared with a file's statistics; of more, the first and the last.
@@ -37,8 +39,11 @@ const PARSED_COLUMNS: [&str; 2] = ["stats_parsed", "partitionValues_parsed"];
 /// A data file as the kernel describes it.
 pub(super) struct Located {
     file: ScanFile,
-    /// The description, as it is handed back to take the file away.
-    row: RecordBatch,
+    /// The descriptions of this file and of its neighbours in the log, as they are handed back to take
+    /// files away. Shared: most of the memory that a file takes would go into copies.
+    described: Arc<RecordBatch>,
+    /// Which of them is this file's.
+    row: usize,
 }
 
 /// Batches of a file, as they are read.
@@ -103,11 +108,7 @@ impl DeltaTable {
             let end_bytes = FOOTER_BYTES.min(size);
             StoredFile::open(&self.store, path.clone(), size, end_bytes).await?.metadata().await
         };
-        let footer = footer.await.map_err(|cause| {
-            Error::new(ErrorKind::StorageUnavailable, "a data file cannot be read")
-                .with_object(path.as_ref())
-                .with_cause(cause)
-        })?;
+        let footer = footer.await.map_err(|cause| unreadable(&path, cause))?;
         let of_column = |column: &ColumnChunkMetaData| {
             let page = column.uncompressed_size().unsigned_abs().min(PAGE_BYTES);
             column.compressed_size().unsigned_abs() + page
@@ -124,6 +125,19 @@ impl Located {
     fn size_bytes(&self) -> u64 {
         self.file.size.unsigned_abs()
     }
+}
+
+/// What is not there, or is no Parquet, is damage; whatever else a store says may pass.
+fn unreadable(path: &Path, cause: ParquetError) -> Error {
+    match cause_in::<object_store::Error>(&cause) {
+        Some(error) if !matches!(error, object_store::Error::NotFound { .. }) => {
+            storage_failure(path.as_ref(), error)
+        }
+        _ => Error::new(ErrorKind::TableInvalid, "a data file of the table cannot be read")
+            .with_object(path.as_ref())
+            .with_advice("look at the table with another reader; nothing was written"),
+    }
+    .with_cause(cause)
 }
 
 fn foreign(file: &LiveFile) -> Error {
@@ -171,19 +185,18 @@ fn locate(metadata: ScanMetadata) -> KernelResult<Vec<LiveFile>> {
     let schema = described.schema();
     let kept = (0..schema.fields().len())
         .filter(|&column| !PARSED_COLUMNS.contains(&schema.field(column).name().as_str()));
-    let described = described.project(&kept.collect::<Vec<_>>())?;
+    let described = Arc::new(described.project(&kept.collect::<Vec<_>>())?);
     if described.num_rows() != files.len() {
         return Err(KernelError::generic("a scan describes a file that it does not show"));
     }
     let vectors = described
         .column_by_name("deletionVector")
         .ok_or_else(|| KernelError::missing_column("deletionVector"))?;
-    let located = files.into_iter().zip(0_u32..).map(|(file, number)| {
-        // Copied: a slice would keep what it is a slice of.
-        let row = take_record_batch(&described, &UInt32Array::from(vec![number]))?;
-        let deleted = array_value_to_string(vectors, number as usize)?;
+    let located = files.into_iter().enumerate().map(|(row, file)| {
+        let deleted = array_value_to_string(vectors, row)?;
         let id = format!("{} {deleted}", file.path);
-        Ok(LiveFile { id, inner: Arc::new(Located { file, row }) })
+        let described = Arc::clone(&described);
+        Ok(LiveFile { id, inner: Arc::new(Located { file, described, row }) })
     });
     located.collect()
 }
@@ -262,9 +275,13 @@ pub(super) fn to_remove(files: &[LiveFile]) -> KernelResult<Option<FilteredEngin
         let located = file.inner.downcast_ref::<Located>();
         located.ok_or_else(|| KernelError::generic("a data file of another format"))
     });
-    let rows = located.map(|file| Ok(&file?.row)).collect::<KernelResult<Vec<_>>>()?;
-    let Some(first) = rows.first() else { return Ok(None) };
-    let rows = concat_batches(&first.schema(), rows.iter().copied())?;
+    let located = located.collect::<KernelResult<Vec<_>>>()?;
+    if located.is_empty() {
+        return Ok(None);
+    }
+    let described: Vec<&RecordBatch> = located.iter().map(|file| &*file.described).collect();
+    let rows: Vec<(usize, usize)> = located.iter().map(|file| file.row).enumerate().collect();
+    let rows = interleave_record_batch(&described, &rows)?;
     Ok(Some(FilteredEngineData::with_all_rows_selected(Box::new(ArrowEngineData::new(rows)))))
 }
 

@@ -195,6 +195,28 @@ impl DeltaTable {
         .with_cause(cause)
     }
 
+    /// What came of reading `snapshot`. Its log may have been summed up and cleaned up since, or its data
+    /// swept when others had left it behind: that is no damage.
+    async fn unless_outrun<T>(&self, snapshot: &Snapshot, read: Result<T>) -> Result<T> {
+        let error = match read {
+            Err(error) if error.kind() == ErrorKind::TableInvalid => error,
+            read => return read,
+        };
+        let read = self.kernel_snapshot(snapshot)?;
+        let newest = self.blocking(|engine, url| KernelSnapshot::builder_for(url).build(engine));
+        let basis = |it: &KernelSnapshot| (it.version(), it.log_segment().checkpoint_version);
+        if basis(&*newest.await?) == basis(&read) {
+            return Err(error);
+        }
+        Err(Error::new(
+            ErrorKind::StorageUnavailable,
+            "the table's log and files vanish faster than they are read",
+        )
+        .with_object(&self.uri)
+        .with_cause(error)
+        .with_advice("run again; nothing is missing"))
+    }
+
     /// Whether anything that looks like a table is there: the kernel has no error of its own for
     /// a table that is not.
     async fn has_log(&self) -> Result<bool> {
@@ -394,7 +416,8 @@ impl Table for DeltaTable {
         let (kernel, sources) = (self.kernel_snapshot(snapshot)?, sources.clone());
         let list =
             move |engine: &dyn Engine, _: &Url| files::with(engine, &kernel, &sources, files_max);
-        self.blocking(list).await?.ok_or_else(|| {
+        let found = self.blocking(list).await;
+        self.unless_outrun(snapshot, found).await?.ok_or_else(|| {
             Error::new(
                 ErrorKind::OverBudget,
                 format!("more than {files_max} data files may hold rows of these sources"),
@@ -411,7 +434,8 @@ impl Table for DeltaTable {
         only: Option<&str>,
         budget: &MemoryBudget,
     ) -> Result<BoxStream<'a, Result<RecordBatch>>> {
-        self.read_rows(snapshot, file, only, budget).await
+        let rows = self.read_rows(snapshot, file, only, budget).await;
+        self.unless_outrun(snapshot, rows).await
     }
 
     async fn file_names_at(

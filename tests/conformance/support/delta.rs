@@ -113,6 +113,27 @@ impl Format for Delta {
         ]
     }
 
+    async fn promises(&self, table: &Files) -> Vec<Change> {
+        let first = actions(table, 0).await;
+        let created = |kind: &str| first.iter().find_map(|action| action.get(kind)).unwrap();
+        let path = path_of(self.versions(table).await.len() as u64);
+        let promise = |what, features: &[&str], property: &str| {
+            let (mut protocol, mut metadata) =
+                (created("protocol").clone(), created("metaData").clone());
+            let writers = protocol["writerFeatures"].as_array_mut().unwrap();
+            writers.extend(features.iter().map(|feature| json!(feature)));
+            metadata["configuration"][property] = "true".into();
+            let actions = [json!({ "protocol": protocol }), json!({ "metaData": metadata })];
+            Change { what, path: path.clone(), body: Some(body_of(&actions)) }
+        };
+        let tracking = ["rowTracking", "domainMetadata"];
+        vec![
+            promise("rows are only added", &["appendOnly"], "delta.appendOnly"),
+            promise("a feed of changes", &["changeDataFeed"], "delta.enableChangeDataFeed"),
+            promise("rows keep their numbers", &tracking, "delta.enableRowTracking"),
+        ]
+    }
+
     async fn damages(&self, table: &Files) -> Vec<Change> {
         let newest = self.versions(table).await.len() as u64 - 1;
         let first = actions(table, 0).await;

@@ -71,6 +71,9 @@ pub trait Format: Send + Sync {
     /// asks for.
     async fn demands(&self, table: &Files) -> Vec<Change>;
 
+    /// What another writer may promise of a table just created, so that no rows may be taken away.
+    async fn promises(&self, table: &Files) -> Vec<Change>;
+
     /// What may be wrong with a table of three versions or more.
     async fn damages(&self, table: &Files) -> Vec<Change>;
 }
