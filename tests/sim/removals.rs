@@ -141,7 +141,7 @@ pub fn nothing_is_left_behind(world: &World, log: &Log) -> Audit {
     let named: BTreeSet<String> = adds.map(shape::key).collect();
     let folder = format!("{TABLE}/");
     let names = world.truth.names(TABLE).into_iter();
-    let mut ours = names.filter(|name| name.contains("part-") && !name.contains("_delta_log"));
+    let mut ours = names.filter(|name| name.contains("lakefeed-"));
     match ours.find(|name| !named.contains(&name[folder.len()..])) {
         Some(name) => broken("nothing is left behind", name),
         None => Ok(()),

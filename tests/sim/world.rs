@@ -142,7 +142,8 @@ impl World {
 
     /// The world of `seed` in which objects are replaced in the midst of a crowd of files.
     pub fn play_in_a_crowd(seed: u64) -> Self {
-        let rngs = [GUESTS, LEASES, REMOVALS].map(|number| StdRng::seed_from_u64(seed ^ number));
+        let of = |number| StdRng::seed_from_u64(seed ^ number);
+        let rngs = [GUESTS, LEASES, REMOVALS, ORPHANS].map(of);
         Self::perform(seed, Script::in_a_crowd, rngs)
     }
 
