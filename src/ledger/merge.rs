@@ -111,6 +111,11 @@ impl Ledger {
 }
 
 impl Merged {
+    #[cfg(test)]
+    pub(super) fn file_name(&self) -> &str {
+        self.path.filename().unwrap_or_default()
+    }
+
     /// Deletes it, now that no attempt that named it is committed or unknown. Best effort.
     pub async fn delete(self, table: &dyn Table) {
         delete_all(table, vec![self.path]).await;

@@ -227,6 +227,26 @@ async fn a_merge_is_not_put_on_what_it_was_not_made_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_merge_is_not_put_behind_another_fence() {
+    let mut world = World::new(tiny()).await;
+    for names in [["a", "b", "c"], ["d", "e", "f"]] {
+        world.enter(names).await;
+    }
+    let (environment, table) = (&world.environment, world.table.as_ref());
+    let inputs = world.ledger.runs_to_merge(environment).unwrap();
+    let merged = world.ledger.merge(environment, table, inputs).await.unwrap();
+    let fenced = world.ledger.write_fenced_tail(environment, table).await.unwrap();
+    let fenced = world.load(fenced.pointer).await.unwrap();
+    assert_eq!((fenced.fence(), fenced.count()), (world.ledger.sequence() + 1, 6));
+    assert_eq!(fenced.runs(), world.ledger.runs());
+    assert!(fenced.write_merged_tail(environment, table, &merged).await.unwrap().is_none());
+    // Nobody names it, and nobody will.
+    let orphans = fenced.orphans(table, fenced.fence(), 100).await.unwrap();
+    let orphans: Vec<_> = orphans.iter().filter_map(|file| file.location.filename()).collect();
+    assert_eq!(orphans, [merged.file_name()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_gone_or_damaged_is_missing_and_not_empty() {
     let mut world = World::new(tiny()).await;
     world.enter(["a", "b", "c"]).await;

@@ -346,7 +346,7 @@ impl Run<'_> {
         let comes_later = self.lacks(Rule::Together) && !is_adoption && !plan.has_rows_in;
         let pointer = (!comes_later).then_some(id);
         let append = if is_adoption { id } else { plan.append };
-        let commit = Commit { append, pointer, file, deed: None };
+        let commit = Commit { append, pointer, file, ..Commit::default() };
         Step::Trying(Attempt { slot: pin.version + 1, commit, plan, is_adoption })
     }
 
@@ -355,8 +355,12 @@ impl Run<'_> {
         if self.lacks(Rule::EntriesOnlyGrow) {
             tail.entries.retain(|entry| rows.iter().all(|row| row.key != entry.key));
         }
-        let entry =
-            |&Object { key, identity, .. }: &Object| Entry { key, identity, append: plan.append };
+        let entry = |&Object { key, identity, .. }: &Object| Entry {
+            key,
+            identity,
+            append: plan.append,
+            is_undone: false,
+        };
         tail.sequence += 1;
         tail.entries.extend(rows.iter().map(entry));
         tail

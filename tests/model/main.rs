@@ -24,6 +24,7 @@ const NOTHING: Budget = Budget {
     checkpoints: 0,
     sweeps: 0,
     rebuilds: 0,
+    undos: 0,
 };
 
 /// The same object is announced to two ingesters.
@@ -128,6 +129,13 @@ fn rebuilt_and_cleaned() -> Protocol {
     Protocol { deeds: &[Deed::Append], budget, ..race() }
 }
 
+/// An object is undone that shares a file with another, while that is compacted.
+fn undone() -> Protocol {
+    let budget = Budget { undos: 1, lost_answers: 1, ..NOTHING };
+    let deeds = &[Deed::Compact, Deed::Append];
+    Protocol { announced: &[&[0, 1], &[0]], deliveries_max: 2, deeds, budget, ..race() }
+}
+
 fn iceberg_lost_answers() -> Protocol {
     Protocol { is_iceberg: true, ..lost_answers() }
 }
@@ -183,6 +191,7 @@ holds! {
     sweep
     rebuilt_twice
     rebuilt_and_cleaned
+    undone
     iceberg_lost_answers
     iceberg_expiry
     iceberg_sweep
@@ -218,6 +227,7 @@ needs! {
     rule_10_no_rebase: without RebuildNeverRebases in rebuilt_twice, not LEDGER_AGREES;
     rule_10_fence: without FenceIsChecked in rebuilt_twice, not EXACTLY_ONCE;
     rule_10_fence_grows: without FenceOnlyGrows in rebuilt_twice, not EXACTLY_ONCE;
+    rule_10_removal: without RemovalNeverRebases in undone, not UNDONE_IS_GONE;
     rule_11_unknown_keeps_files: without UnknownKeepsFiles in lost_answers, not NAMES_WHAT_IS_THERE;
     rule_11_fence_first: without FenceBeforeDelete in sweep, not NAMES_WHAT_IS_THERE;
     rule_11_pin_behind_fence: without PinBehindFence in sweep, not NAMES_WHAT_IS_THERE;

@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 
 use crate::protocol::{Protocol, Rule};
-use crate::world::{ANY, Commit, Entry, Id, Tail, Version, World};
+use crate::world::{ANY, Commit, DataFile, Entry, Id, Key, Removal, Tail, Version, World};
 
 /// The authors of what is not an ingester's.
 const FOREIGN: u8 = 10;
 const SWEEPER: u8 = 11;
 const REPAIRER: u8 = 12;
+const UNDOER: u8 = 13;
+
+/// The object that is undone.
+const UNDONE: Key = 0;
 
 /// One commit of a foreign writer, which knows nothing of ledgers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +55,13 @@ pub enum Rebuild {
     Read { version: Version, entries: Vec<Entry> },
 }
 
+/// Somebody who takes back what the table took of the first object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Undo {
+    Idle,
+    Planned { version: Version, ledger: Tail, removal: Removal },
+}
+
 /// What one of them does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Other {
@@ -65,6 +76,8 @@ pub enum Other {
     SweepDelete,
     RebuildRead,
     RebuildCommit,
+    UndoPlan,
+    UndoCommit,
 }
 
 pub fn choices(protocol: &Protocol, world: &World, choices: &mut Vec<Other>) {
@@ -102,6 +115,11 @@ pub fn choices(protocol: &Protocol, world: &World, choices: &mut Vec<Other>) {
         Rebuild::Idle => {}
         Rebuild::Read { .. } => choices.push(Other::RebuildCommit),
     }
+    match world.undo {
+        Undo::Idle if budget.undos > 0 && may_undo(world) => choices.push(Other::UndoPlan),
+        Undo::Idle => {}
+        Undo::Planned { .. } => choices.push(Other::UndoCommit),
+    }
 }
 
 pub fn act(protocol: &Protocol, world: &mut World, choice: Other) {
@@ -109,7 +127,7 @@ pub fn act(protocol: &Protocol, world: &mut World, choice: Other) {
         Other::Foreign => {
             let deed = world.deeds.remove(0);
             let append = Id(FOREIGN, world.table.version);
-            let commit = Commit { append, pointer: None, file: None, deed: Some(deed) };
+            let commit = Commit { append, deed: Some(deed), ..Commit::default() };
             world.put(world.table.version + 1, &commit, false);
         }
         Other::Rewrite(key) => {
@@ -128,6 +146,8 @@ pub fn act(protocol: &Protocol, world: &mut World, choice: Other) {
         Other::SweepDelete => sweep_delete(world),
         Other::RebuildRead => rebuild_read(world),
         Other::RebuildCommit => rebuild_commit(protocol, world),
+        Other::UndoPlan => undo_plan(world),
+        Other::UndoCommit => undo_commit(protocol, world),
     }
 }
 
@@ -137,7 +157,7 @@ fn sweep_fence(world: &mut World) {
     let id = Id(SWEEPER, world.table.version);
     let fence = ledger.sequence + 1;
     world.tails.insert(id, Tail { sequence: fence, fence, ..ledger });
-    let commit = Commit { append: id, pointer: Some(id), file: None, deed: None };
+    let commit = Commit { append: id, pointer: Some(id), ..Commit::default() };
     world.put(world.table.version + 1, &commit, false);
     world.sweep = match std::mem::replace(&mut world.sweep, Sweep::Idle) {
         Sweep::Pinned(pin) => Sweep::Pinned(SweepPin { fence, is_fenced: true, ..pin }),
@@ -187,7 +207,7 @@ fn rebuild_read(world: &mut World) {
     let rows = world.table.files.iter().flat_map(|file| &file.rows);
     let keys: BTreeSet<u8> = rows.map(|object| object.key).collect();
     let append = Id(REPAIRER, world.table.version);
-    let entry = |key| Entry { key, identity: ANY, append };
+    let entry = |key| Entry { key, identity: ANY, append, is_undone: false };
     let entries = keys.into_iter().map(entry).collect();
     world.rebuild = Rebuild::Read { version: world.table.version, entries };
     world.budget.rebuilds -= 1;
@@ -207,6 +227,66 @@ fn rebuild_commit(protocol: &Protocol, world: &mut World) {
     let fence = if protocol.lacks(Rule::FenceOnlyGrows) { 1 } else { sequence };
     let id = Id(REPAIRER, world.table.version);
     world.tails.insert(id, Tail { table_id: world.table.id, sequence, fence, entries });
-    let commit = Commit { append: id, pointer: Some(id), file: None, deed: None };
+    let commit = Commit { append: id, pointer: Some(id), ..Commit::default() };
     world.put(world.table.version + 1, &commit, false);
+}
+
+/// Whether the ledger says that there is something to undo.
+fn may_undo(world: &World) -> bool {
+    let latest = world.tail().and_then(|ledger| ledger.latest(UNDONE));
+    latest.is_some_and(|entry| !entry.is_undone)
+}
+
+/// Plans on the pinned version which files go, and writes those again that hold other rows, too.
+fn undo_plan(world: &mut World) {
+    let Some(ledger) = world.tail().cloned() else { return };
+    let version = world.table.version;
+    let mut removal = Removal::default();
+    for file in &world.table.files {
+        let (gone, rest): (Vec<_>, Vec<_>) =
+            file.rows.iter().copied().partition(|row| row.key == UNDONE);
+        if gone.is_empty() {
+            continue;
+        }
+        removal.removed.insert(file.id);
+        if !rest.is_empty() {
+            let id = Id(UNDOER, 16 * version + removal.rest.len() as u8);
+            removal.rest.push(DataFile { id, rows: rest, schema: file.schema });
+        }
+    }
+    let written = removal.rest.iter().map(|file| (file.id, ledger.fence));
+    world.files.extend(written);
+    world.undo = Undo::Planned { version, ledger, removal };
+}
+
+/// Takes the slot after the pinned version, or nothing: then it is planned again.
+fn undo_commit(protocol: &Protocol, world: &mut World) {
+    let Undo::Planned { version, ledger, removal } = std::mem::replace(&mut world.undo, Undo::Idle)
+    else {
+        return;
+    };
+    let rebases = protocol.lacks(Rule::RemovalNeverRebases);
+    let newest = world.tail().cloned();
+    let (version, ledger) = match newest {
+        Some(newest) if rebases => (world.table.version, newest),
+        _ => (version, ledger),
+    };
+    let Some(latest) = ledger.latest(UNDONE).copied() else { return };
+    let id = Id(UNDOER, 100 + version);
+    let mut tail = Tail { sequence: ledger.sequence + 1, ..ledger };
+    tail.entries.push(Entry { append: id, is_undone: true, ..latest });
+    let commit = Commit {
+        append: id,
+        pointer: Some(id),
+        removal: Some(removal.clone()),
+        ..Commit::default()
+    };
+    if version == world.table.version && world.put(version + 1, &commit, false) {
+        world.tails.insert(id, tail);
+        world.budget.undos -= 1;
+    } else {
+        for file in &removal.rest {
+            world.files.remove(&file.id);
+        }
+    }
 }

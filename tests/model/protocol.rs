@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stateright::{Model, Property};
 
 use crate::ingester::{self, Ingester, Move, Step};
-use crate::others::{self, Deed, Other, Rebuild, Sweep};
+use crate::others::{self, Deed, Other, Rebuild, Sweep, Undo};
 use crate::world::{ANY, Budget, Commit, Id, Key, Object, Table, Tail, World};
 
 /// What can be taken out of the protocol. The numbers are those of `docs/architecture.md`.
@@ -47,6 +47,8 @@ pub enum Rule {
     FenceIsChecked,
     /// 10: a fence is never used twice.
     FenceOnlyGrows,
+    /// 10: a removal never rebases.
+    RemovalNeverRebases,
     /// 11: files of an unknown attempt stay.
     UnknownKeepsFiles,
     /// 11: the sweeper moves the fence before it deletes.
@@ -102,7 +104,7 @@ impl Model for Protocol {
         let first = Id(20, 0);
         let pointer = self.is_adopted.then_some(first);
         let tails = pointer.map(|id| (id, Tail::empty(0))).into_iter().collect::<BTreeMap<_, _>>();
-        let creation = Commit { append: first, pointer, file: None, deed: None };
+        let creation = Commit { append: first, pointer, ..Commit::default() };
         let keys = self.announced.iter().flat_map(|keys| keys.iter()).max();
         vec![World {
             writes: vec![0; keys.map_or(0, |&key| usize::from(key) + 1)],
@@ -116,6 +118,7 @@ impl Model for Protocol {
             deeds: self.deeds.to_vec(),
             sweep: Sweep::Idle,
             rebuild: Rebuild::Idle,
+            undo: Undo::Idle,
             budget: self.budget,
             taken: Vec::new(),
             told_taken: BTreeSet::new(),
@@ -169,6 +172,9 @@ impl Model for Protocol {
                 has_tail && world.table.files.iter().all(|file| world.files.contains_key(&file.id))
             }),
             Property::always(LEDGER_AGREES, |_: &Self, world: &World| does_ledger_agree(world)),
+            Property::always(UNDONE_IS_GONE, |protocol: &Self, world: &World| {
+                protocol.budget.undos == 0 || is_undone_gone(world)
+            }),
             Property::always(NEVER_BACK, |_: &Self, world: &World| {
                 let writes = |key| {
                     let of_key = world.taken.iter().map(|taken| taken.object);
@@ -195,6 +201,7 @@ pub const RECEIPTS_ARE_TRUE: &str = "what a receipt calls taken is in the table"
 pub const FAILED_IS_FAILED: &str = "what a receipt calls failed never becomes visible";
 pub const NAMES_WHAT_IS_THERE: &str = "the table names no deleted data file and no deleted tail";
 pub const LEDGER_AGREES: &str = "ledger and rows agree at every version";
+pub const UNDONE_IS_GONE: &str = "what was undone has no rows, and what was not has them once";
 pub const NEVER_BACK: &str = "no older version of an object follows a newer one";
 pub const FILES_FIT: &str = "a data file becomes visible under the schema it was written for";
 pub const REFUSED_WITH_REASON: &str = "no ledger is called missing that nobody lost";
@@ -251,4 +258,22 @@ fn does_ledger_agree(world: &World) -> bool {
     let has_entry = |object: &Object| tail.entries.iter().any(|entry| object.is_covered_by(entry));
     taken().all(|taken| has_entry(&taken.object))
         && tail.entries.iter().all(|entry| taken().any(|taken| taken.object.is_covered_by(entry)))
+}
+
+/// For objects that nobody rewrites.
+fn is_undone_gone(world: &World) -> bool {
+    let Some(tail) = world.tail() else { return true };
+    let rows = |key| {
+        world
+            .table
+            .files
+            .iter()
+            .flat_map(|file| &file.rows)
+            .filter(move |row| row.key == key)
+            .count()
+    };
+    (0..world.writes.len() as Key).all(|key| {
+        let is_in = tail.latest(key).is_some_and(|entry| !entry.is_undone);
+        rows(key) == usize::from(is_in)
+    })
 }

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ingester::Ingester;
-use crate::others::{Deed, Rebuild, Sweep};
+use crate::others::{Deed, Rebuild, Sweep, Undo};
 
 pub type Version = u8;
 pub type Key = u8;
 
 /// A name that only its author gives, and only once: of a tail, a data file or an append.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(pub u8, pub u8);
 
 /// The fence of a file that is not an ingester's: no sweep takes it.
@@ -37,11 +37,13 @@ impl Object {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     pub key: Key,
     pub identity: u8,
     pub append: Id,
+    /// Its rows, and all of its key's before, were taken away.
+    pub is_undone: bool,
 }
 
 /// A file of the ledger.
@@ -54,6 +56,11 @@ pub struct Tail {
 }
 
 impl Tail {
+    /// The newest entry of an object.
+    pub fn latest(&self, key: Key) -> Option<&Entry> {
+        self.entries.iter().rev().find(|entry| entry.key == key)
+    }
+
     pub fn empty(table_id: u8) -> Self {
         Self { table_id, sequence: 0, fence: 0, entries: Vec::new() }
     }
@@ -67,12 +74,20 @@ pub struct DataFile {
 }
 
 /// The bytes of a commit: equal exactly when the same attempt wrote them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Commit {
     pub append: Id,
     pub pointer: Option<Id>,
     pub file: Option<DataFile>,
+    pub removal: Option<Removal>,
     pub deed: Option<Deed>,
+}
+
+/// Data files that leave the table, and those that hold their other rows from then on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Removal {
+    pub removed: BTreeSet<Id>,
+    pub rest: Vec<DataFile>,
 }
 
 /// The table at its newest version, as anyone reads it.
@@ -106,6 +121,7 @@ pub struct Budget {
     pub checkpoints: u8,
     pub sweeps: u8,
     pub rebuilds: u8,
+    pub undos: u8,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -126,6 +142,7 @@ pub struct World {
     pub deeds: Vec<Deed>,
     pub sweep: Sweep,
     pub rebuild: Rebuild,
+    pub undo: Undo,
     pub budget: Budget,
 
     /// What became visible, in order.
@@ -169,6 +186,11 @@ impl World {
                 |&object: &Object| Taken { object, append: commit.append, table_id: table.id };
             self.taken.extend(file.rows.iter().map(taken));
             table.files.push(file.clone());
+        }
+        if let Some(Removal { removed, rest }) = &commit.removal {
+            table.files.retain(|file| !removed.contains(&file.id));
+            self.has_misfit |= rest.iter().any(|file| file.schema != table.schema);
+            table.files.extend(rest.iter().cloned());
         }
         match commit.deed {
             None | Some(Deed::Append) => {}

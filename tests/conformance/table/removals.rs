@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::TryStreamExt;
 use lakefeed::error::ErrorKind;
 use lakefeed::table::{
-    Append, CommitOutcome, Effect, LiveFile, Snapshot, Sources, TableDefinition,
+    Append, CommitOutcome, Effect, FileNames, LiveFile, Snapshot, Sources, TableDefinition,
 };
 
 use crate::support::tables::{Lake, Process, numbered_rows, numbered_schema, rows};
@@ -20,6 +20,10 @@ fn of(names: &[&str]) -> Sources {
 impl Process {
     async fn files_of(&self, snapshot: &Snapshot, sources: &Sources) -> Vec<LiveFile> {
         self.table.files_with(snapshot, sources, FILES_MAX).await.unwrap()
+    }
+
+    async fn named(&self, names: FileNames<'_>) -> BTreeSet<String> {
+        names.try_concat().await.unwrap().into_iter().collect()
     }
 
     /// The rows of files in words: in all columns, or in one.
@@ -73,6 +77,21 @@ async fn the_files_of_a_source_are_found(lake: Lake) {
         let found: BTreeSet<String> =
             process.rows_in(&newest, &found, None).await.into_iter().collect();
         assert!(all.iter().filter(is_wanted).all(|row| found.contains(row)), "{names:?}");
+    }
+}
+
+async fn files_are_named_as_long_as_anything_remembers_them(lake: Lake) {
+    let (process, newest) = three_sources(&lake).await;
+    let files = process.files_of(&newest, &of(&["a.csv"])).await;
+    let removal = process.removal_of(files);
+    let removed = process.try_commit(&newest, &removal, 9).await.unwrap();
+    assert_eq!(removed, CommitOutcome::Committed(newest.version + 1));
+    let now = process.newest().await;
+    let all = process.named(process.table.file_names_in_history(&now)).await;
+    assert_eq!(all.len(), 6);
+    for snapshot in [&newest, &now] {
+        let named = process.table.file_names_at(&process.environment, snapshot).await.unwrap();
+        assert_eq!(process.named(named).await, all, "at {}", snapshot.version);
     }
 }
 
@@ -175,6 +194,7 @@ async fn a_table_that_keeps_its_rows_is_refused(lake: Lake) {
 
 on_every_table!([
     the_files_of_a_source_are_found,
+    files_are_named_as_long_as_anything_remembers_them,
     more_files_than_are_looked_for_are_refused,
     one_column_is_read_alone,
     a_column_of_partitions_is_read_like_another,
