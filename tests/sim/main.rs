@@ -11,6 +11,7 @@
 //! CARGO_PROFILE_DEV_OPT_LEVEL=1 LAKEFEED_SIM_SEEDS=20000 cargo test --test sim     as many as one likes
 //! LAKEFEED_SIM_SEED=42 cargo test --test sim -- --nocapture  one, with all that happened in it
 //! CARGO_PROFILE_DEV_OPT_LEVEL=1 LAKEFEED_SIM_CROWDS=1000 cargo test --test sim crowd      so many with a crowd
+//! CARGO_PROFILE_DEV_OPT_LEVEL=1 LAKEFEED_SIM_REMOVALS=5000 cargo test --test sim rows     so many with removals
 //! ```
 #![cfg(feature = "delta")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
