@@ -229,7 +229,11 @@ pub(super) async fn pin(
 ) -> Result<(Option<Pin>, Taken)> {
     let names: Vec<&str> = candidates.iter().map(|candidate| candidate.name.as_str()).collect();
     let pinned = Pin::newest_with(table, &feed.ledger, &names).await?;
-    let Some((pin, found)) = pinned else { return Ok((None, Taken::default())) };
+    let Some((pin, found)) = pinned else {
+        // Somebody else may make the table, with rows of ours in it, before we do.
+        let held = (feed.dedupe == Dedupe::Column).then(RowsRemoved::new);
+        return Ok((None, Taken { held, ..Taken::default() }));
+    };
     schema::check_feed(feed, pin.layout(), table.uri())?;
     let names_sources = feed
         .source_file_column

@@ -8,6 +8,7 @@ import pyarrow
 import pytest
 
 import deltalog
+import gate
 import lake
 
 REPLACE = ["--on-changed", "replace"]
@@ -139,6 +140,33 @@ def test_rows_that_a_compaction_moved_are_found(inbox, shared):
     assert take(write(inbox / "a.csv", numbers(4)), table=shared, arguments=REPLACE)[
         "rows_removed"] == 3
     assert lake.column(shared, "number") == [4, 10, 20, 100]
+
+
+@pytest.mark.parametrize("deed", ["compact", "delete", "undo", "replace"])
+def test_what_others_do_before_the_commit(inbox, shared, deed):
+    source = write(inbox / "a.csv", numbers(4))
+    with gate.before_the_commit(source, table=shared, on_changed="replace") as run:
+        if deed == "compact":
+            assert deltalake.DeltaTable(shared).optimize.compact()["numFilesRemoved"] == 2
+        elif deed == "delete":
+            deltalake.DeltaTable(shared).delete("number IN (2, 20)")
+        elif deed == "undo":
+            undo(shared, source)
+        else:
+            take(source, table=shared, arguments=REPLACE)
+    receipt = run.receipt(source)
+    if deed == "replace":
+        assert receipt["status"] == lake.DUPLICATE, str(run)
+    else:
+        removed = {"compact": 3, "delete": 2, "undo": 0}[deed]
+        assert (receipt["status"], receipt["rows_removed"]) == (lake.COMMITTED, removed), str(run)
+    rest = [10, 100] if deed == "delete" else [10, 20, 100]
+    assert lake.column(shared, "number") == [4, *rest]
+    assert lake.unnamed_files(shared) <= everything_ever_named(shared)
+
+
+def everything_ever_named(table):
+    return {action["add"]["path"] for action in deltalog.actions(table) if "add" in action}
 
 
 def test_more_objects_than_are_told_apart_and_across_a_checkpoint(inbox, table):

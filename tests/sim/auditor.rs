@@ -290,7 +290,9 @@ impl Evidence<'_> {
                 (Status::Committed, _) => {
                     entered().filter(mine).any(|entry| entry["rows"] == receipt.rows)
                 }
-                (Status::Duplicate, _) => entered().next().is_some(),
+                (Status::Duplicate, _) => {
+                    entered().next().is_some() || self.journal.copied.contains(&receipt.source)
+                }
                 (Status::Skipped, _) => true,
                 (Status::Failed, Some(error)) => {
                     error.kind.might_have_happened() || !self.entries.iter().any(|e| mine(&e))
@@ -384,7 +386,9 @@ impl Evidence<'_> {
         }
         let first_contents = self.journal.contents.values().filter(|content| content.version == 0);
         for first in first_contents {
-            let any = self.entries.iter().any(|e| text(e, "name") == world::uri(first.object));
+            let uri = world::uri(first.object);
+            let any = self.entries.iter().any(|entry| text(entry, "name") == uri)
+                || self.journal.copied.contains(&uri);
             let is_wanted =
                 first.rows > 0 && self.world.script.bad_object != Some(first.object) && !is_shut;
             if is_wanted && !any {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::auditor::{Audit, broken};
 use crate::log::{self, Row, TABLE, Truth};
-use crate::rivals::{Deed, Rival};
+use crate::rivals::{Deed, Rival, SOURCE};
 use crate::shape::{self, FOREIGN};
 use crate::world::{self, World};
 
@@ -20,7 +20,6 @@ const FILES: usize = 1_000;
 const ROWS_PER_FILE: usize = 2;
 /// Files of the crowd that one compaction takes; of ours it takes all, mostly.
 const COMPACTED_MAX: usize = 40;
-const SOURCE: &str = "_source_file";
 
 /// One file of the crowd, as it is in every world.
 struct File {

@@ -11,6 +11,7 @@
 //! CARGO_PROFILE_DEV_OPT_LEVEL=1 LAKEFEED_SIM_SEEDS=20000 cargo test --test sim     as many as one likes
 //! LAKEFEED_SIM_SEED=42 cargo test --test sim -- --nocapture  one, with all that happened in it
 //! CARGO_PROFILE_DEV_OPT_LEVEL=1 LAKEFEED_SIM_CROWDS=1000 cargo test --test sim crowd      so many with a crowd
+//! CARGO_PROFILE_DEV_OPT_LEVEL=1 LAKEFEED_SIM_REMOVALS=5000 cargo test --test sim rows     so many with removals
 //! ```
 #![cfg(feature = "delta")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -39,7 +40,9 @@ const SEEDS: u64 = 1_000;
 const RESET_SEEDS: u64 = 100;
 const REPLAYED_SEEDS: u64 = 30;
 /// Worlds with a crowd of files, each of which costs as much as many others.
-const CROWD_SEEDS: u64 = 12;
+const CROWD_SEEDS: u64 = 8;
+/// Worlds in which rows are taken away for certain, beside those among all others.
+const REMOVAL_SEEDS: u64 = 300;
 /// Seeds that broke a promise before the code was mended, in worlds without guests: see
 /// `docs/guarantees.md`.
 const REGRESSIONS: [u64; 8] = [38, 46, 186, 289, 462, 551, 9880, 11176];
@@ -67,7 +70,7 @@ fn setting(name: &str) -> Option<u64> {
 #[test]
 fn every_promise_holds_in_every_world() {
     if let Some(seed) = setting("LAKEFEED_SIM_SEED") {
-        return tell(seed);
+        return tell(World::play, seed);
     }
     let seeds = setting("LAKEFEED_SIM_SEEDS").unwrap_or(SEEDS);
     let (next, failures) = (AtomicU64::new(0), Mutex::new(Vec::new()));
@@ -98,8 +101,8 @@ fn every_promise_holds_in_every_world() {
 }
 
 /// Plays one seed, and tells everything.
-fn tell(seed: u64) {
-    let world = World::play(seed);
+fn tell(play: fn(u64) -> World, seed: u64) {
+    let world = play(seed);
     for line in &world.journal().trace {
         println!("{line}");
     }
@@ -114,6 +117,16 @@ fn what_was_mended_stays_mended() {
     for seed in REGRESSIONS {
         let violation = audited(World::play_without_guests, seed).err();
         assert_eq!(violation, None, "seed {seed}");
+    }
+}
+
+/// Rows are taken away, and in every second world nothing else goes wrong, so that nothing may be left.
+#[test]
+fn rows_that_are_taken_away_are_gone_and_no_others() {
+    for seed in 0..setting("LAKEFEED_SIM_REMOVALS").unwrap_or(REMOVAL_SEEDS) {
+        if audited(World::play_with_removals, seed).is_err() {
+            tell(World::play_with_removals, seed);
+        }
     }
 }
 
@@ -156,6 +169,7 @@ fn every_guest_comes() {
         "has held the table's lease",
         "takes k0 back: Ok(Some(",
         "sweeps up what nobody names: Ok(2)",
+        "copier       copies k",
     ];
     let mut missing = Vec::from(deeds);
     for seed in 0..GUESTS_WITHIN_SEEDS {

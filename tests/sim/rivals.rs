@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 use crate::kernel;
 use crate::log::{self, Log, Row, TABLE, Truth};
 use crate::shape::{self, FOREIGN, MUST, Shape, WIDE};
+use crate::world::{self, Content};
 
+/// The column that says whose a row is.
+pub const SOURCE: &str = "_source_file";
 const COLUMNS_ADDED_MAX: usize = 2;
 
 /// What a rival did.
@@ -118,6 +121,35 @@ impl Rival<'_> {
         }
         self.truth.commit(&actions);
         Deed { what: format!("overwrites: {change}, and deletes {} rows", deleted.len()), deleted }
+    }
+
+    /// Appends the rows of an object, and says whose they are, if there are none of it.
+    pub fn copy(&mut self, content: &Content) -> Deed {
+        let log = self.truth.log();
+        let Some(shape) = log::shape(&log) else { return "finds no table".into() };
+        let has_source = shape.fields().iter().any(|field| shape::name_of(field) == SOURCE);
+        if !has_source || content.rows == 0 || content.is_bad {
+            return "finds nothing to copy".into();
+        }
+        let object = world::name(content.object);
+        let live: Vec<Value> = log::live(&log).into_values().collect();
+        let mut held = live.iter().filter_map(|add| shape::read(self.truth, add));
+        if held.any(|rows| shape::rows_of(&rows).iter().any(|(of, ..)| *of == object)) {
+            return "finds its rows there".into();
+        }
+        let texts =
+            |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text; content.rows])) };
+        let numbers: Vec<i64> = (0..content.rows as i64).collect();
+        let columns: [(&str, ArrayRef); 4] = [
+            ("object", texts(&object)),
+            ("version", Arc::new(Int64Array::from(vec![content.version as i64; content.rows]))),
+            ("row", Arc::new(Int64Array::from(numbers))),
+            (SOURCE, texts(&world::uri(content.object))),
+        ];
+        let rows = RecordBatch::try_from_iter(columns).unwrap();
+        let adds = shape.write(self.truth, &rows, self.rng, true);
+        self.truth.commit(&adds);
+        format!("copies {object}").as_str().into()
     }
 
     fn change_type(&mut self, shape: &mut Shape) -> String {

@@ -81,6 +81,7 @@ impl Script {
             dedupe: Dedupe::Ledger,
             undos: 0,
             replays: 0,
+            copies: 0,
         };
         let crowded = Self {
             objects: 4,
@@ -95,6 +96,20 @@ impl Script {
             ..self
         };
         crowded.with(Some(removals))
+    }
+
+    /// The same, in which nothing goes wrong but that others are first.
+    pub fn calm(self) -> Self {
+        let FaultRates { way_max, late_max, .. } = self.faults;
+        let guests = Guests { deep_freeze_rate: 0.0, checkpoint_interval: None, ..self.guests };
+        Self {
+            kill_rate: 0.0,
+            cleanings: 0,
+            only_commits_fail: false,
+            faults: FaultRates { way_max, late_max, ..FaultRates::NONE },
+            guests,
+            ..self
+        }
     }
 
     /// The same, in which rows are taken away.
@@ -117,17 +132,22 @@ pub struct Removals {
     pub undos: usize,
     /// How often a person takes an object again.
     pub replays: usize,
+    /// How often another writer appends an object's rows that are not there, and says whose they are.
+    pub copies: usize,
 }
 
 impl Removals {
-    pub fn draw(rng: &mut StdRng) -> Option<Self> {
-        let removals = Self {
+    pub fn draw(rng: &mut StdRng) -> Self {
+        let dedupe = if rng.random_bool(0.3) { Dedupe::Column } else { Dedupe::Ledger };
+        // The ledger knows nothing of what others copy: only the column does.
+        let copies = [0, 2, 4][rng.random_range(0..3)];
+        Self {
             on_changed: rng.random_bool(0.6).then_some(OnChanged::Replace),
-            dedupe: if rng.random_bool(0.3) { Dedupe::Column } else { Dedupe::Ledger },
+            dedupe,
             undos: [0, 0, 2, 4][rng.random_range(0..4)],
             replays: [0, 0, 2][rng.random_range(0..3)],
-        };
-        rng.random_bool(0.4).then_some(removals)
+            copies: if dedupe == Dedupe::Column { copies } else { 0 },
+        }
     }
 }
 

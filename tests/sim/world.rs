@@ -78,6 +78,8 @@ pub struct Journal {
     pub contents: BTreeMap<(String, String), Content>,
     /// What was taken back: the object's name, the version that did it, and its rows.
     pub undone: Vec<(String, u64, u64)>,
+    /// The objects whose rows another writer appended.
+    pub copied: BTreeSet<String>,
     /// The rows that others deleted, as often as they did.
     pub deleted: Vec<Row>,
     /// The files that were swept up, and the table's newest version then.
@@ -119,6 +121,11 @@ pub fn uri(object: usize) -> String {
     format!("memory:///in/{}.csv", name(object))
 }
 
+/// Generators of the same seed, for what is on stage beside the script.
+fn rngs_beside(seed: u64) -> [StdRng; 4] {
+    [GUESTS, LEASES, REMOVALS, ORPHANS].map(|number| StdRng::seed_from_u64(seed ^ number))
+}
+
 impl World {
     /// Lets the world of `seed` take its course, to its end.
     pub fn play(seed: u64) -> Self {
@@ -127,24 +134,37 @@ impl World {
 
     /// The same world, in which the ledger is reset so often.
     pub fn play_with_resets(seed: u64, resets: usize) -> Self {
-        let mut guests_rng = StdRng::seed_from_u64(seed ^ GUESTS);
+        let [mut guests_rng, mut leases_rng, mut removals_rng, mut orphans_rng] = rngs_beside(seed);
         let guests = Guests::draw(&mut guests_rng);
-        let mut leases_rng = StdRng::seed_from_u64(seed ^ LEASES);
         let leases = Leases::draw(&mut leases_rng);
-        let mut removals_rng = StdRng::seed_from_u64(seed ^ REMOVALS);
-        let removals = Removals::draw(&mut removals_rng).filter(|_| resets == 0);
-        let mut orphans_rng = StdRng::seed_from_u64(seed ^ ORPHANS);
+        let removals = Removals::draw(&mut removals_rng);
+        let removals = Some(removals).filter(|_| removals_rng.random_bool(0.4) && resets == 0);
         let orphans = Orphans::draw(&mut orphans_rng);
         let beside =
             |script: Script| Script { resets, guests, leases, orphans, ..script }.with(removals);
         Self::perform(seed, beside, [guests_rng, leases_rng, removals_rng, orphans_rng])
     }
 
-    /// The world of `seed` in which objects are replaced in the midst of a crowd of files.
+    /// The world of `seed` in which rows are taken away for certain; every second one is calm.
+    pub fn play_with_removals(seed: u64) -> Self {
+        let [mut guests_rng, leases_rng, mut removals_rng, orphans_rng] = rngs_beside(seed);
+        let guests = Guests::draw(&mut guests_rng);
+        let removals = Removals::draw(&mut removals_rng);
+        let beside = |script: Script| {
+            let script = Script { guests, ..script }.with(Some(removals));
+            if seed.is_multiple_of(2) { script.calm() } else { script }
+        };
+        Self::perform(seed, beside, [guests_rng, leases_rng, removals_rng, orphans_rng])
+    }
+
+    /// The world of `seed` in which objects are replaced in the midst of a crowd of files; every second
+    /// one is calm.
     pub fn play_in_a_crowd(seed: u64) -> Self {
-        let of = |number| StdRng::seed_from_u64(seed ^ number);
-        let rngs = [GUESTS, LEASES, REMOVALS, ORPHANS].map(of);
-        Self::perform(seed, Script::in_a_crowd, rngs)
+        let beside = |script: Script| {
+            let script = script.in_a_crowd();
+            if seed.is_multiple_of(2) { script.calm() } else { script }
+        };
+        Self::perform(seed, beside, rngs_beside(seed))
     }
 
     /// The same world without guests.
@@ -208,6 +228,7 @@ impl World {
         actors.push(Box::pin(self.sweeper(another_guest())));
         actors.push(Box::pin(self.thief(leases_rng)));
         actors.push(Box::pin(self.crowd(removals_rng.clone())));
+        actors.push(Box::pin(self.copier(removals_rng.clone())));
         actors.push(Box::pin(self.remover(removals_rng)));
         actors.push(Box::pin(self.orphan_sweeper(orphans_rng)));
         join_all(actors).await;
@@ -411,6 +432,24 @@ impl World {
             self.pause(&mut rng, compactions).await;
             let deed = crowd::compact(&mut self.rival(&mut rng));
             self.is_done("crowd", deed);
+        }
+    }
+
+    /// Another writer who does by hand what the ingesters do.
+    async fn copier(&self, mut rng: StdRng) {
+        let Some(Removals { copies, .. }) = self.script.removals else { return };
+        self.opening().await;
+        for _ in 0..copies {
+            self.pause(&mut rng, copies).await;
+            let object = rng.random_range(0..self.script.objects);
+            let identity = self.truth.identity(&format!("in/{}.csv", name(object)));
+            let tag = identity.unwrap().split(':').nth(1).unwrap().to_owned();
+            let content = self.journal().contents[&(uri(object), tag)].clone();
+            let deed = self.rival(&mut rng).copy(&content);
+            if deed.what.starts_with("copies") {
+                self.journal().copied.insert(uri(object));
+            }
+            self.is_done("copier", deed);
         }
     }
 
