@@ -84,13 +84,8 @@ fn expired(listed: &[ObjectMeta], upto: Option<u64>, horizon: DateTime<Utc>) -> 
 /// The version that a log file's name begins with; the last one of a file that compacts several.
 fn version_of(file: &ObjectMeta) -> Option<u64> {
     let mut parts = file.location.filename()?.split('.');
-    let first = version(parts.next()?)?;
-    Some(parts.next().and_then(version).unwrap_or(first))
-}
-
-fn version(digits: &str) -> Option<u64> {
-    let is_version = digits.len() == slot::VERSION_DIGITS;
-    digits.parse().ok().filter(|_| is_version)
+    let first = slot::version(parts.next()?)?;
+    Some(parts.next().and_then(slot::version).unwrap_or(first))
 }
 
 /// Whether this one file sums a version up: it is not one of several parts, which may lack others.
