@@ -162,8 +162,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_a_log_is_found_by_asking() {
-        assert_eq!(listed(0..23).await, ["2.checkpoint.parquet", "2.json", "21.json", "22.json"]);
-        assert_eq!(listed(20..21).await, ["2.checkpoint.parquet", "2.json"]);
+        assert_eq!(listed(0..23).await, ["20.checkpoint.parquet", "20.json", "21.json", "22.json"]);
+        assert_eq!(listed(20..21).await, ["20.checkpoint.parquet", "20.json"]);
     }
 
     #[tokio::test]
