@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use lakefeed::clock::{Entropy, SystemClock};
 use lakefeed::config::{Feed, LeaseOptions, LeaseScope};
 use lakefeed::environment::Environment;
@@ -26,7 +27,6 @@ use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::json;
-use tokio::task::JoinSet;
 
 const LATENCY: Duration = Duration::from_millis(30);
 const COMMITS: usize = 96;
@@ -103,20 +103,15 @@ async fn race(commits: usize, writers: usize, scope: LeaseScope) -> serde_json::
         };
     });
     let began = Instant::now();
-    let mut racing = JoinSet::new();
-    for writer in 0..writers {
-        let (environment, feed) = (environment.clone(), feed.clone());
-        let objects: Vec<_> = objects.iter().skip(writer).step_by(writers).cloned().collect();
-        racing.spawn(async move {
-            let mut all = (0, 0);
-            for object in objects {
-                let (again, attempts) = append(&environment, &feed, object).await;
-                all = (all.0 + again, all.1 + attempts);
-            }
-            all
-        });
-    }
-    let done = racing.join_all().await;
+    let writer = async |first| {
+        let mut all = (0, 0);
+        for object in objects.iter().skip(first).step_by(writers) {
+            let (again, attempts) = append(&environment, &feed, object.clone()).await;
+            all = (all.0 + again, all.1 + attempts);
+        }
+        all
+    };
+    let done = join_all((0..writers).map(writer)).await;
     let seconds = began.elapsed().as_secs_f64();
     store.config_mut(|config| *config = ThrottleConfig::default());
     let table = lakefeed::table::open(&environment, &feed).unwrap();
