@@ -66,6 +66,7 @@ async fn append(environment: &Environment, feed: &Feed, object: Announcement) ->
         }
         let lost = error.as_ref().is_some_and(|error| error.kind == ErrorKind::Contention);
         assert!(lost, "{told:?}");
+        attempts += feed.commit_attempts_max as usize;
     }
     panic!("{object:?} lost every race")
 }
