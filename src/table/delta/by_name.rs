@@ -41,7 +41,9 @@ async fn newest(store: &dyn ObjectStore, from: &Path) -> Result<Option<Vec<Objec
     };
     let commit = async |version| head(store, log.clone().join(slot::file_name(version))).await;
     let checkpoint = log.clone().join(slot::checkpoint_name(first));
-    let Some(checkpoint) = head(store, checkpoint).await? else { return Ok(None) };
+    // The kernel passes over an empty one, and takes another.
+    let checkpoint = head(store, checkpoint).await?.filter(|file| file.size > 0);
+    let Some(checkpoint) = checkpoint else { return Ok(None) };
     let mut found = vec![checkpoint];
     let mut next = first;
     while let Some(file) = commit(next).await? {
