@@ -78,7 +78,7 @@ def ages(tables: list[dict], folder: Path):
     save(figure, folder, "append")
 
 
-def crowd(races: list[dict], folder: Path):
+def crowd(races: list[dict], folder: Path, file: str):
     figure, axis = pyplot.subplots(figsize=(5, 2.8))
     for name in dict.fromkeys(race["contender"] for race in races):
         of_name = [(r["writers"], r["commits_per_second"]) for r in races if r["contender"] == name]
@@ -88,7 +88,7 @@ def crowd(races: list[dict], folder: Path):
     axis.set_xticks(counts, counts)
     axis.minorticks_off()
     axis.legend()
-    save(figure, folder, "writers")
+    save(figure, folder, file)
 
 
 def main(results: str, folder: str):
@@ -100,8 +100,9 @@ def main(results: str, folder: str):
         memory(found["feed"], folder)
     if "tables" in found:
         ages(found["tables"], folder)
-    if "writers" in found:
-        crowd(found["writers"], folder)
+    for part in ("writers", "latency"):
+        if part in found:
+            crowd(found[part], folder, part)
 
 
 if __name__ == "__main__":

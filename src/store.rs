@@ -39,6 +39,8 @@ pub struct Location {
     /// Whether an object can change under an unchanged name without the store knowing: its bytes
     /// are then checked again after reading.
     pub mutable_in_place: bool,
+    /// Whether the store reads every name to list those that follow one.
+    pub lists_from_the_first: bool,
 }
 
 /// The object stores of one process, opened lazily and shared.
@@ -145,7 +147,9 @@ impl Stores {
         let store = self.store(scheme, bucket)?;
         let reason = path.as_ref().err().cloned();
         let path = path.unwrap_or_default();
-        Ok((Location { mutable_in_place: scheme == "file", store, path, uri }, reason))
+        let is_local = scheme == "file";
+        let (mutable_in_place, lists_from_the_first) = (is_local, is_local);
+        Ok((Location { mutable_in_place, lists_from_the_first, store, path, uri }, reason))
     }
 
     /// The address of the object at `path` in the store of `uri`.

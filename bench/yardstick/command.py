@@ -24,6 +24,8 @@ class Size:
     tables: tuple[tuple[Table, int, int, int], ...]
     # How many writers at once, and how many appends each of them makes.
     writers: tuple[tuple[int, int], ...]
+    # How many commits on a store with latency, and by how many writers at once; nothing for none.
+    latency: tuple[int, ...] = ()
 
 
 FULL = Size(
@@ -37,12 +39,14 @@ FULL = Size(
         (Table(objects=100_000), 9, 0, 0),
     ),
     writers=((1, 96), (2, 48), (4, 24), (8, 12), (16, 6)),
+    latency=(96, 1, 2, 4, 8, 16),
 )
 QUICK = Size(
     feed=(("0.1", 3),),
     tables=((Table(), 5, 2, 1), (Table(1_000, 1_000), 5, 2, 1), (Table(10_000, 100_000), 5, 2, 1),
             (Table(objects=1_000), 5, 0, 0)),
     writers=((1, 32), (4, 8), (16, 2)),
+    latency=(32, 1, 4, 16),
 )
 SMOKE = Size(
     feed=(("0.01", 1),),
@@ -50,7 +54,7 @@ SMOKE = Size(
     writers=((1, 2), (2, 1)),
 )
 
-PARTS = ("feed", "tables", "writers")
+PARTS = ("feed", "tables", "writers", "latency")
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,8 @@ def measure_all(setting: Setting, size: Size, parts) -> dict:
     if "writers" in parts:
         found = [writers.run(setting, *of_race) for of_race in size.writers]
         results["writers"] = [row for of_race in found for row in of_race]
+    if "latency" in parts and size.latency:
+        results["latency"] = writers.with_latency(size.latency)
     results["machine"] = {
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",

@@ -15,7 +15,9 @@ def render(results: dict) -> str:
     if "tables" in results:
         parts += [ages(results["tables"], what) for what in ("append", "checkpoint")]
     if "writers" in results:
-        parts.append(crowd(results["writers"]))
+        parts.append(crowd(results["writers"], "local folder"))
+    if "latency" in results:
+        parts.append(crowd(results["latency"], "a store that takes 30 ms for each request"))
     return "\n\n".join(parts) + "\n"
 
 
@@ -79,7 +81,7 @@ def ages(tables: list[dict], what: str) -> str:
     return f"### {what} against the age of the table\n\n" + markdown(header, rows)
 
 
-def crowd(races: list[dict]) -> str:
+def crowd(races: list[dict], where: str) -> str:
     """One row for each number of writers, one column for each contender."""
     rates = {(race["writers"], race["contender"]): race["commits_per_second"] for race in races}
     contenders = list(dict.fromkeys(race["contender"] for race in races))
@@ -96,4 +98,4 @@ def crowd(races: list[dict]) -> str:
         f"{counts[-1]} : {counts[0]}, bar ≥ {CROWD_RATIO_MIN}",
         *(f"{number(ratio)}: {met(ratio >= CROWD_RATIO_MIN)}" for ratio in ratios),
     ])
-    return "### commits per second, local folder\n\n" + markdown(["writers", *contenders], rows)
+    return f"### commits per second, {where}\n\n" + markdown(["writers", *contenders], rows)

@@ -1,4 +1,5 @@
-"""How many commits a second a table takes from several writers at once, in a local folder."""
+"""How many commits a second a table takes from several writers at once, in a local folder, and on a store
+with latency."""
 
 import contextlib
 import json
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from .figures import OURS
 from .measure import PROCESS_SECONDS_MAX, SAID_CHARACTERS_MAX
-from .places import CONTENDERS, Broken, say
+from .places import CONTENDERS, REPOSITORY, Broken, say
 from .tables import DELTA_RS, source
 
 OURS_LEASED = f"{OURS}, lease"
@@ -41,6 +42,18 @@ def run(setting, writers: int, appends: int) -> list[dict]:
                       "seconds": seconds, "commits_per_second": rate, "begun_again": again})
         say(f"{writers} writers, {name}: {rate:.1f} commits/s, {again} begun again")
     return found
+
+
+def with_latency(numbers) -> list[dict]:
+    """The same of ours alone, on a store in memory where each request takes its time: bench/writers.rs
+    says how. Cargo builds that first."""
+    say("== building bench/writers.rs")
+    command = ["cargo", "bench", "--quiet", "--locked", "--bench", "writers", "--", *map(str, numbers)]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, encoding="utf-8", timeout=PROCESS_SECONDS_MAX)
+    if done.returncode:
+        raise Broken(f"{' '.join(command)} ended with {done.returncode}")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 def ours(setting, arguments):

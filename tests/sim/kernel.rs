@@ -24,9 +24,9 @@ use object_store::memory::InMemory;
 const LOG_BATCH_ROWS: NonZero<usize> = NonZero::new(32).unwrap();
 
 /// The kernel over `store`.
-pub fn in_turns(store: &Arc<dyn ObjectStore>) -> Kernel {
+pub fn in_turns(store: Arc<dyn ObjectStore>) -> Kernel {
     Kernel {
-        engine: Arc::new(engine(Arc::clone(store))),
+        engine: Arc::new(engine(store)),
         nowhere: Arc::new(engine(Arc::new(InMemory::new()))),
         calls: Arc::new(Coroutines),
     }

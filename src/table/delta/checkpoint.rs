@@ -69,7 +69,7 @@ impl DeltaTable {
         environment: &Environment,
         version: u64,
     ) -> Result<Checkpoint> {
-        let path = self.checkpoint_path(version);
+        let path = self.log().join(slot::checkpoint_name(version));
         let upto = hint::summed_up_to(self.store.as_ref(), &self.log()).await?;
         if upto >= Some(version) || self.is_there(&path).await? {
             return Ok(Checkpoint::There);
@@ -184,11 +184,6 @@ impl DeltaTable {
             Ok((actions, Some(batch)))
         })
         .await
-    }
-
-    fn checkpoint_path(&self, version: u64) -> Path {
-        let digits = slot::VERSION_DIGITS;
-        self.log().join(format!("{version:0digits$}.checkpoint.parquet"))
     }
 
     async fn is_there(&self, path: &Path) -> Result<bool> {

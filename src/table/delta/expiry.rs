@@ -4,11 +4,12 @@
 //! does not). What is older than that, and behind a checkpoint from which every younger version can
 //! still be read, is taken away after a checkpoint was written, the oldest first, some at a time.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use delta_kernel::snapshot::Snapshot as KernelSnapshot;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectMeta;
 use object_store::path::Path;
 
@@ -41,10 +42,18 @@ impl DeltaTable {
     /// Those of listing. What could not be deleted is left for the next time.
     pub(super) async fn remove_expired_log_files(&self, retention: Duration) -> Result<u64> {
         let log = self.log();
+        let horizon = self.clock.now() - retention;
         let failed = |cause| storage_error(log.as_ref(), cause);
-        let listed = self.store.list_with_delimiter(Some(&log)).await.map_err(failed)?.objects;
+        let mut files = self.store.list(Some(&log)).map_err(failed);
+        let mut seen = Seen::default();
+        while let Some(file) = files.try_next().await? {
+            // What lies in folders has names of its own kind: the ledger's are numbers, too.
+            if file.location.prefix_match(&log).is_some_and(|parts| parts.count() == 1) {
+                seen.add(file, horizon);
+            }
+        }
         let upto = hint::summed_up_to(self.store.as_ref(), &log).await?;
-        let expired = expired(&listed, upto, self.clock.now() - retention);
+        let expired = seen.expired(upto);
         let paths = stream::iter(expired.into_iter().map(Ok)).boxed();
         let mut removals = self.store.delete_stream(paths);
         let mut removed = 0;
@@ -58,39 +67,50 @@ impl DeltaTable {
     }
 }
 
-/// The files to take away, the oldest first. `upto` is the version of the checkpoint that everybody
-/// knows of: only what is behind that one may be gone (see `hint`).
-fn expired(listed: &[ObjectMeta], upto: Option<u64>, horizon: DateTime<Utc>) -> Vec<Path> {
-    let Some(upto) = upto else { return Vec::new() };
-    let files = || listed.iter().filter_map(|file| Some((version_of(file)?, file)));
-    let is_young = |file: &ObjectMeta| file.last_modified >= horizon;
-    // Each version that is not too old must stay readable, and the newest in any case.
-    let oldest_kept =
-        files().filter(|(_, file)| is_young(file)).map(|(version, _)| version).fold(upto, u64::min);
-    let behind = files()
-        .filter(|(version, file)| *version <= oldest_kept && is_whole_checkpoint(file))
-        .map(|(version, _)| version)
-        .max();
-    let Some(behind) = behind else { return Vec::new() };
-    // None of these is young: `oldest_kept` is before all that are.
-    let mut expired: Vec<(u64, &Path)> = files()
-        .filter(|(version, _)| *version < behind)
-        .map(|(version, file)| (version, &file.location))
-        .collect();
-    expired.sort_unstable();
-    expired.into_iter().take(FILES_REMOVED_MAX).map(|(_, path)| path.clone()).collect()
+/// What decides which files go, of a log that may have millions.
+#[derive(Default)]
+struct Seen {
+    /// The oldest version of which a file is young.
+    oldest_young: Option<u64>,
+    /// The versions that one file sums up; one in a hundred.
+    checkpoints: Vec<u64>,
+    /// Files of the oldest versions, as many as may be taken away at once.
+    oldest: BTreeSet<(u64, Path)>,
+}
+
+impl Seen {
+    fn add(&mut self, file: ObjectMeta, horizon: DateTime<Utc>) {
+        let Some(version) = version_of(&file) else { return };
+        if file.last_modified >= horizon {
+            self.oldest_young = Some(self.oldest_young.unwrap_or(version).min(version));
+        }
+        if is_whole_checkpoint(&file) {
+            self.checkpoints.push(version);
+        }
+        self.oldest.insert((version, file.location));
+        if self.oldest.len() > FILES_REMOVED_MAX {
+            self.oldest.pop_last();
+        }
+    }
+
+    /// The files to take away, the oldest first. `upto` is the version of the checkpoint that
+    /// everybody knows of: only what is behind that one may be gone (see `hint`).
+    fn expired(self, upto: Option<u64>) -> Vec<Path> {
+        let Some(upto) = upto else { return Vec::new() };
+        // Each version that is not too old must stay readable, and the newest in any case.
+        let oldest_kept = self.oldest_young.unwrap_or(upto).min(upto);
+        let behind = self.checkpoints.into_iter().filter(|version| *version <= oldest_kept).max();
+        // None of these is young: `oldest_kept` is before all that are.
+        let is_expired = |(version, _): &(u64, Path)| Some(*version) < behind;
+        self.oldest.into_iter().take_while(is_expired).map(|(_, path)| path).collect()
+    }
 }
 
 /// The version that a log file's name begins with; the last one of a file that compacts several.
 fn version_of(file: &ObjectMeta) -> Option<u64> {
     let mut parts = file.location.filename()?.split('.');
-    let first = version(parts.next()?)?;
-    Some(parts.next().and_then(version).unwrap_or(first))
-}
-
-fn version(digits: &str) -> Option<u64> {
-    let is_version = digits.len() == slot::VERSION_DIGITS;
-    digits.parse().ok().filter(|_| is_version)
+    let first = slot::version(parts.next()?)?;
+    Some(parts.next().and_then(slot::version).unwrap_or(first))
 }
 
 /// Whether this one file sums a version up: it is not one of several parts, which may lack others.
@@ -119,7 +139,9 @@ mod tests {
     fn names(listed: &[ObjectMeta], upto: Option<u64>) -> Vec<String> {
         let horizon = DateTime::from_timestamp((100 - 30) * DAY, 0).unwrap();
         let name = |path: Path| path.filename().unwrap().trim_start_matches('0').to_owned();
-        expired(listed, upto, horizon).into_iter().map(name).collect()
+        let mut seen = Seen::default();
+        listed.iter().for_each(|file| seen.add(file.clone(), horizon));
+        seen.expired(upto).into_iter().map(name).collect()
     }
 
     /// Forty commits, one a day, the last of them today, and a checkpoint every ten.

@@ -33,6 +33,7 @@ use crate::error::{Error, ErrorKind, Result, cause_in};
 use crate::memory::MemoryBudget;
 use crate::store::{Location, directory_url, storage_error, storage_failure};
 
+mod by_name;
 mod checkpoint;
 mod compose;
 #[cfg(feature = "aws")]
@@ -48,6 +49,7 @@ mod scan;
 mod slot;
 mod statistics;
 
+pub use by_name::LogByName;
 pub use kernel::{BlockingCalls, Kernel};
 
 /// The kernel's name for us in the table's history.
@@ -92,7 +94,10 @@ impl DeltaTable {
     /// # Errors
     /// [`ErrorKind::Configuration`] for an address that cannot hold a table.
     pub fn new(environment: &Environment, location: &Location) -> Result<Self> {
-        Self::with_kernel(environment, location, Kernel::on_threads(&location.store))
+        let store = Arc::clone(&location.store);
+        let read: Arc<dyn ObjectStore> =
+            if location.lists_from_the_first { Arc::new(LogByName(store)) } else { store };
+        Self::with_kernel(environment, location, Kernel::on_threads(&read))
     }
 
     /// The table at `location`, read by `kernel`.

@@ -157,3 +157,13 @@ impl Slot<'_> {
 pub(super) fn file_name(version: u64) -> String {
     format!("{version:0VERSION_DIGITS$}.json")
 }
+
+/// What the file is called that sums a version up.
+pub(super) fn checkpoint_name(version: u64) -> String {
+    format!("{version:0VERSION_DIGITS$}.checkpoint.parquet")
+}
+
+/// The version that `digits` are, as the names of log files begin with it.
+pub(super) fn version(digits: &str) -> Option<u64> {
+    digits.parse().ok().filter(|_| digits.len() == VERSION_DIGITS)
+}
