@@ -94,11 +94,14 @@ pub enum Command {
     /// Look at who may write to a table, by agreement, or end that
     #[command(subcommand, after_help = LEASE_EXAMPLES)]
     Lease(LeaseCommand),
-    /// Sum a table and its ledger up, so that they load as quickly as new ones
+    /// Sum a table and its ledger up, so that they load as quickly as new ones; or, in a build with
+    /// the feature `maintain`, put its data files together or delete old ones
     #[command(after_help = MAINTAIN_EXAMPLES)]
     Maintain {
         /// The table's path or URI
         table: String,
+        #[command(flatten)]
+        chore: Chore,
         #[command(flatten)]
         resources: Resources,
     },
@@ -161,7 +164,10 @@ Examples:
 
 const MAINTAIN_EXAMPLES: &str = "\
 Examples:
-  lakefeed maintain lake/orders";
+  lakefeed maintain lake/orders
+  lakefeed maintain lake/orders --optimize --memory 4GiB
+  lakefeed maintain lake/orders --zorder customer,day --memory 4GiB
+  lakefeed maintain lake/orders --vacuum --dry-run";
 
 const INVOKE_EXAMPLES: &str = "\
 Examples:
@@ -172,6 +178,36 @@ const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
   lakefeed completions bash > ~/.local/share/bash-completion/completions/lakefeed
   lakefeed completions zsh > \"${fpath[1]}/_lakefeed\"";
+
+/// What is done with a table's data files, instead.
+#[derive(Debug, Args)]
+pub struct Chore {
+    /// Put small data files together
+    #[arg(long, conflicts_with_all = ["zorder", "vacuum"])]
+    pub optimize: bool,
+    /// Put all data files together, rows near each other that are alike in these columns
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', conflicts_with = "vacuum")]
+    pub zorder: Option<Vec<String>>,
+    /// Delete data files that the newest version has no use for, and that are old enough
+    #[arg(long)]
+    pub vacuum: bool,
+    /// Say what would be deleted, and delete nothing
+    #[arg(long, requires = "vacuum")]
+    pub dry_run: bool,
+    /// How old is old enough [default: as the table says, or 168]
+    #[arg(long, value_name = "HOURS", requires = "vacuum")]
+    pub retain: Option<u32>,
+    /// Yes, even if the table says that files are kept for longer
+    #[arg(long, requires = "retain")]
+    pub yes: bool,
+}
+
+impl Chore {
+    /// Whether anything is to be done.
+    pub fn is_any(&self) -> bool {
+        self.optimize || self.zorder.is_some() || self.vacuum
+    }
+}
 
 /// Where the configuration is, and how much memory there is.
 #[derive(Debug, Args)]

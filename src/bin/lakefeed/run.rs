@@ -24,6 +24,7 @@ use lakefeed::{source, table, undo};
 use crate::args::{
     Arguments, Command, LeaseCommand, LeaseTarget, LedgerCommand, LedgerTarget, Resources,
 };
+use crate::chore;
 use crate::report::{self, Reporter, Style};
 
 /// Runs one command.
@@ -31,7 +32,11 @@ pub fn run(command: Command) -> Result<ExitCode> {
     if let Command::Completions { shell } = command {
         return completions(shell);
     }
-    environment::runtime()?.block_on(dispatch(command))
+    let runtime = match &command {
+        Command::Maintain { chore, .. } if chore.is_any() => chore::runtime()?,
+        _ => environment::runtime()?,
+    };
+    runtime.block_on(dispatch(command))
 }
 
 async fn dispatch(command: Command) -> Result<ExitCode> {
@@ -57,7 +62,13 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Show { table, rows, resources } => show(&table, rows, &resources).await,
         Command::Ledger(command) => ledger(&command).await,
         Command::Lease(command) => lease(&command).await,
-        Command::Maintain { table, resources } => maintain(&table, &resources).await,
+        Command::Maintain { table, chore, resources } if chore.is_any() => {
+            let (settings, environment) = open(&resources).await?;
+            to_stdout(
+                chore::run(&environment, &settings.feed_of_table(&table), &chore).await?.as_bytes(),
+            )
+        }
+        Command::Maintain { table, resources, .. } => maintain(&table, &resources).await,
         Command::Completions { shell } => completions(shell),
     }
 }
