@@ -43,8 +43,6 @@ const ROW_GROUP_BYTES_MAX: usize = 32 << 20;
 const STATISTICS_BYTES_MAX: usize = 256;
 /// Threads that wait for files. Each of the spilled files that are merged may want one.
 const BLOCKING_THREADS_MAX: usize = 512;
-/// What vacuum takes away: Parquet, and the files that say which rows of it are deleted.
-const DATA_FILE_EXTENSIONS: [&str; 2] = ["parquet", "bin"];
 
 const HOUR_SECONDS: u64 = 3600;
 
@@ -305,10 +303,11 @@ fn seconds_kept(uri: &str, table: &deltalake::DeltaTable, retention: Retention) 
     })
 }
 
-/// Whether a path is one of a data file: whatever else somebody keeps in the folder is not ours to delete.
+/// Whether a path is one of a data file, or of what says which of its rows are deleted: whatever else
+/// somebody keeps in the folder is not ours to delete.
 fn is_data_file(path: &str) -> bool {
-    let extension = path.rsplit_once('.').unwrap_or_default().1;
-    DATA_FILE_EXTENSIONS.contains(&extension)
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.ends_with(".parquet") || (name.starts_with("deletion_vector_") && name.ends_with(".bin"))
 }
 
 /// What a commit of the engine's does, of which each line is an action.

@@ -3,7 +3,6 @@
 use lakefeed::config::Feed;
 use lakefeed::environment::Environment;
 use lakefeed::error::Result;
-use tokio::runtime::Runtime;
 
 use crate::args::Chore;
 
