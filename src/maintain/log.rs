@@ -43,7 +43,7 @@ pub(super) enum Put {
 
 /// What the engine is told instead of success.
 #[derive(Debug, thiserror::Error)]
-#[error("no more is to be done")]
+#[error("Lakefeed has put the commit in its slot, or knows why not: the engine stops here")]
 struct Stop;
 
 impl Log {
