@@ -259,7 +259,7 @@ fn check_columns(uri: &str, table: &deltalake::DeltaTable, columns: &[String]) -
         if !known.contains(&column.as_str()) {
             let advice = match nearest(column, &known) {
                 Some(name) => format!("did you mean {name:?}?"),
-                None => format!("it has {}", known.join(", ")),
+                None => "lakefeed show lists its columns".to_owned(),
             };
             return Err(wrong(format!("the table has no column {column:?}")).with_advice(advice));
         }
