@@ -24,6 +24,8 @@ pub use memory::{MemoryOrigin, memory_limit};
 pub use origin::{ADDRESS_VARIABLE, Origin, TEXT_VARIABLE, origin};
 pub use policy::{Dedupe, Mode, OnChanged, SourceKey};
 pub use s3::S3Options;
+#[cfg(feature = "maintain")]
+pub(crate) use values::nearest;
 pub use values::parse_size;
 
 mod aws;

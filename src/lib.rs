@@ -28,7 +28,7 @@
 //! # Where to begin
 //!
 //! [`ingest`] and [`commit`] read from top to bottom as the specification. Only [`table::delta`]
-//! names a table format, only [`store`], [`lease`] and `dynamodb` a kind of storage, and only `bin/`
+//! (and `maintain`, where it is built in) names a table format, only [`store`], [`lease`] and `dynamodb` a kind of storage, and only `bin/`
 //! and [`event`] a runtime.
 
 pub mod clock;
@@ -45,6 +45,8 @@ pub mod fault;
 pub mod ingest;
 pub mod lease;
 pub mod ledger;
+#[cfg(feature = "maintain")]
+pub mod maintain;
 pub mod memory;
 pub mod metrics;
 pub mod orphans;

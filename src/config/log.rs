@@ -5,8 +5,9 @@ use tracing_subscriber::EnvFilter;
 use super::{environment, wrong};
 use crate::error::Result;
 
-/// The Delta library logs what it returns to us; we say it once, in our own words.
-const USUAL_FILTER: &str = "warn,delta_kernel=off,delta_kernel_default_engine=off";
+/// The Delta libraries log what they return to us; we say it once, in our own words.
+const USUAL_FILTER: &str =
+    "warn,delta_kernel=off,delta_kernel_default_engine=off,deltalake_core=off";
 
 /// What is logged: as much as `verbose` says, else by the filter in `LAKEFEED_LOG`, else warnings.
 ///
@@ -15,7 +16,7 @@ const USUAL_FILTER: &str = "warn,delta_kernel=off,delta_kernel_default_engine=of
 pub fn log_filter(verbose: u8) -> Result<EnvFilter> {
     let filter = match verbose {
         0 => environment("LAKEFEED_LOG").unwrap_or_else(|| USUAL_FILTER.to_owned()),
-        1 => "warn,lakefeed=info".to_owned(),
+        1 => "warn,lakefeed=info,deltalake_core=off".to_owned(),
         _ => "info,lakefeed=debug".to_owned(),
     };
     EnvFilter::builder().parse(&filter).map_err(|cause| {

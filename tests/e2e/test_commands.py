@@ -32,6 +32,12 @@ def test_help_has_examples():
     assert "lakefeed ingest landing/ --table lake/orders" in run.stdout
 
 
+@pytest.mark.parametrize("chore", [["--optimize"], ["--zorder", "id"], ["--vacuum", "--dry-run"]])
+def test_what_this_build_cannot_do_is_said(table, chore):
+    run = lake.run("maintain", table, *chore)
+    assert run.exit_code == 2 and "--features maintain" in run.stderr, str(run)
+
+
 NAMES = ["with space.csv", "50%.csv", "a%20b.csv", "#1.csv", "a+b&c=d.csv", "ünïcode-送.csv", "[x]{y}?.csv"]
 
 

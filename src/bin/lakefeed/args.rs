@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use lakefeed::config::{
     self, ColumnType, Dedupe, Feed, Format, LeaseScope, Mode, OnChanged, Settings, SourceKey,
@@ -94,18 +94,14 @@ pub enum Command {
     /// Look at who may write to a table, by agreement, or end that
     #[command(subcommand, after_help = LEASE_EXAMPLES)]
     Lease(LeaseCommand),
-    /// Sum a table and its ledger up, so that they load as quickly as new ones
+    /// Sum a table and its ledger up, so that they load as quickly as new ones; or, in a build with
+    /// the feature `maintain`, put its data files together or delete old ones
     #[command(after_help = MAINTAIN_EXAMPLES)]
     Maintain {
         /// The table's path or URI
         table: String,
-        /// Delete what killed and frozen writers left behind: files that no commit names, and none may
-        /// still name
-        #[arg(long)]
-        orphans: bool,
-        /// Say what `--orphans` would delete, and change nothing
-        #[arg(long, requires = "orphans")]
-        dry_run: bool,
+        #[command(flatten)]
+        chore: Chore,
         #[command(flatten)]
         resources: Resources,
     },
@@ -168,7 +164,10 @@ Examples:
 
 const MAINTAIN_EXAMPLES: &str = "\
 Examples:
-  lakefeed maintain lake/orders";
+  lakefeed maintain lake/orders
+  lakefeed maintain lake/orders --optimize --memory 4GiB
+  lakefeed maintain lake/orders --zorder customer,day --memory 4GiB
+  lakefeed maintain lake/orders --vacuum --dry-run";
 
 const INVOKE_EXAMPLES: &str = "\
 Examples:
@@ -179,6 +178,41 @@ const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
   lakefeed completions bash > ~/.local/share/bash-completion/completions/lakefeed
   lakefeed completions zsh > \"${fpath[1]}/_lakefeed\"";
+
+/// What is done with a table's files, instead.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("deletion").args(["orphans", "vacuum"])))]
+pub struct Chore {
+    /// Delete what killed and frozen writers left behind: files that no commit names, and none may still
+    /// name
+    #[arg(long)]
+    pub orphans: bool,
+    /// Put small data files together
+    #[arg(long, conflicts_with_all = ["zorder", "deletion"])]
+    pub optimize: bool,
+    /// Put all data files together, rows near each other that are alike in these columns
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', conflicts_with = "deletion")]
+    pub zorder: Option<Vec<String>>,
+    /// Delete data files that the newest version has no use for, and that are old enough
+    #[arg(long)]
+    pub vacuum: bool,
+    /// Say what would be deleted, and delete nothing
+    #[arg(long, requires = "deletion")]
+    pub dry_run: bool,
+    /// How old is old enough [default: as the table says, or 168]
+    #[arg(long, value_name = "HOURS", requires = "vacuum")]
+    pub retain: Option<u32>,
+    /// Yes, even if the table says that files are kept for longer
+    #[arg(long, requires = "retain")]
+    pub yes: bool,
+}
+
+impl Chore {
+    /// Whether it takes the engine of the feature `maintain`.
+    pub fn wants_engine(&self) -> bool {
+        self.optimize || self.zorder.is_some() || self.vacuum
+    }
+}
 
 /// Where the configuration is, and how much memory there is.
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ use lakefeed::config::log_filter;
 use lakefeed::error::{ErrorKind, Result};
 
 mod args;
+mod chore;
 mod report;
 mod run;
 

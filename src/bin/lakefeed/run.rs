@@ -23,8 +23,9 @@ use lakefeed::table::{Snapshot, Table};
 use lakefeed::{source, table, undo};
 
 use crate::args::{
-    Arguments, Command, LeaseCommand, LeaseTarget, LedgerCommand, LedgerTarget, Resources,
+    Arguments, Chore, Command, LeaseCommand, LeaseTarget, LedgerCommand, LedgerTarget, Resources,
 };
+use crate::chore;
 use crate::report::{self, Reporter, Style};
 
 /// Runs one command.
@@ -32,7 +33,11 @@ pub fn run(command: Command) -> Result<ExitCode> {
     if let Command::Completions { shell } = command {
         return completions(shell);
     }
-    environment::runtime()?.block_on(dispatch(command))
+    let runtime = match &command {
+        Command::Maintain { chore, .. } if chore.wants_engine() => chore::runtime()?,
+        _ => environment::runtime()?,
+    };
+    runtime.block_on(dispatch(command))
 }
 
 async fn dispatch(command: Command) -> Result<ExitCode> {
@@ -58,9 +63,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Show { table, rows, resources } => show(&table, rows, &resources).await,
         Command::Ledger(command) => ledger(&command).await,
         Command::Lease(command) => lease(&command).await,
-        Command::Maintain { table, orphans, dry_run, resources } => {
-            maintain(&table, orphans, dry_run, &resources).await
-        }
+        Command::Maintain { table, chore, resources } => maintain(&table, &chore, &resources).await,
         Command::Completions { shell } => completions(shell),
     }
 }
@@ -172,34 +175,41 @@ async fn show(table: &str, rows: usize, resources: &Resources) -> Result<ExitCod
     to_stdout(report::rows(&batches)?.as_bytes())
 }
 
-/// Sums a table and its ledger up at the newest version.
-async fn maintain(
-    table: &str,
-    orphans: bool,
-    dry_run: bool,
-    resources: &Resources,
-) -> Result<ExitCode> {
+/// Does what keeps a table in shape.
+async fn maintain(table: &str, chore: &Chore, resources: &Resources) -> Result<ExitCode> {
     let (settings, environment) = open(resources).await?;
     let feed = settings.feed_of_table(table);
+    if chore.wants_engine() {
+        return to_stdout(chore::run(&environment, &feed, chore).await?.as_bytes());
+    }
     let table = table::open(&environment, &feed)?;
     existing(table.as_ref(), &feed.ledger).await?;
-    let Feed { ledger, commit_attempts_max, .. } = &feed;
-    if orphans {
-        let swept = match dry_run {
-            true => orphans::plan(&environment, table.as_ref(), ledger).await?,
-            false => {
-                orphans::sweep(&environment, table.as_ref(), ledger, *commit_attempts_max).await?
-            }
-        };
-        to_stdout(report::orphans(&swept, dry_run).as_bytes())?;
+    match chore.orphans {
+        true => sweep_orphans(&environment, &feed, table.as_ref(), chore.dry_run).await,
+        false => sum_up(&environment, &feed, table.as_ref()).await,
     }
-    if dry_run {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let merges =
-        commit::merge_ledger(&environment, table.as_ref(), ledger, *commit_attempts_max).await;
-    let version = existing(table.as_ref(), ledger).await?.version;
-    let checkpoint = table.checkpoint(&environment, version).await?;
+}
+
+async fn sweep_orphans(
+    environment: &Environment,
+    feed: &Feed,
+    table: &dyn Table,
+    dry_run: bool,
+) -> Result<ExitCode> {
+    let Feed { ledger, commit_attempts_max, .. } = feed;
+    let swept = match dry_run {
+        true => orphans::plan(environment, table, ledger).await?,
+        false => orphans::sweep(environment, table, ledger, *commit_attempts_max).await?,
+    };
+    to_stdout(report::orphans(&swept, dry_run).as_bytes())
+}
+
+/// Sums a table and its ledger up at the newest version.
+async fn sum_up(environment: &Environment, feed: &Feed, table: &dyn Table) -> Result<ExitCode> {
+    let Feed { ledger, commit_attempts_max, .. } = feed;
+    let merges = commit::merge_ledger(environment, table, ledger, *commit_attempts_max).await;
+    let version = existing(table, ledger).await?.version;
+    let checkpoint = table.checkpoint(environment, version).await?;
     to_stdout(report::checkpoint(version, checkpoint).as_bytes())?;
     // One has nothing to do with the other.
     to_stdout(report::merges(merges?).as_bytes())

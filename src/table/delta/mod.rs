@@ -474,8 +474,23 @@ impl DeltaTable {
         }
     }
 
+    /// Makes `commit` the version, if that is free.
+    ///
+    /// # Errors
+    /// Only when nothing happened.
+    #[cfg(feature = "maintain")]
+    pub(crate) async fn put_commit(&self, version: u64, commit: &Bytes) -> Result<CommitOutcome> {
+        self.fill(&self.slot(version), commit).await
+    }
+
+    /// The table's address, as the Delta libraries want it.
+    #[cfg(feature = "maintain")]
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// Refuses a table that others commit to through DynamoDB: we would not exclude each other.
-    async fn refuse_other_kind(&self) -> Result<()> {
+    pub(crate) async fn refuse_other_kind(&self) -> Result<()> {
         if self.url.scheme() != S3_SCHEME {
             return Ok(());
         }
