@@ -78,8 +78,9 @@ impl Log {
 
 #[async_trait]
 impl LogStore for Log {
+    /// The engine hands the bytes over to a log of this name. For others it puts them in the log first.
     fn name(&self) -> String {
-        "lakefeed".to_owned()
+        self.reader.name()
     }
 
     async fn read_commit_entry(&self, version: Version) -> DeltaResult<Option<Bytes>> {
