@@ -165,6 +165,7 @@ Examples:
 const MAINTAIN_EXAMPLES: &str = "\
 Examples:
   lakefeed maintain lake/orders
+  lakefeed maintain lake/orders --orphans --dry-run
   lakefeed maintain lake/orders --optimize --memory 4GiB
   lakefeed maintain lake/orders --zorder customer,day --memory 4GiB
   lakefeed maintain lake/orders --vacuum --dry-run";
