@@ -236,6 +236,17 @@ impl Plan {
         }
     }
 
+    fn unknown(&self, table: &dyn Table, slot: u64) -> Error {
+        if !self.is_blind || self.removal.is_some() {
+            return unknown(table, slot);
+        }
+        // Nothing would keep it from being taken twice.
+        slot_unknown(table, slot).with_advice(format!(
+            "look for the append {} in the table's history, and run again only if it is not there",
+            self.id
+        ))
+    }
+
     /// The ledger's entries for a commit as `version`, which moves its pointer to `sequence`.
     fn entries(&self, environment: &Environment, version: u64, sequence: u64) -> Vec<Entry> {
         let (append, at) = (self.id, environment.clock.now());
@@ -278,7 +289,7 @@ pub async fn commit(
         (Ok(Outcome::PlanAgain { reason, attempts, .. }), Some(_)) => {
             Ok(Outcome::PlanAgain { reason, attempts, files_are_lost: false })
         }
-        (Err(cause), Some(slot)) => Err(unknown(table, slot).with_cause(cause)),
+        (Err(cause), Some(slot)) => Err(plan.unknown(table, slot).with_cause(cause)),
         (outcome, _) => outcome,
     }
 }
@@ -475,9 +486,13 @@ async fn back_off(environment: &Environment, attempts: u32) {
     environment.clock.sleep(environment.entropy.jitter(ceiling)).await;
 }
 
-fn unknown(table: &dyn Table, slot: u64) -> Error {
+fn slot_unknown(table: &dyn Table, slot: u64) -> Error {
     Error::new(ErrorKind::CommitUnknown, format!("whether version {slot} was committed is unknown"))
         .with_object(table.uri())
+}
+
+fn unknown(table: &dyn Table, slot: u64) -> Error {
+    slot_unknown(table, slot)
         .with_advice("run again: the ledger tells what was taken, and nothing is taken twice")
 }
 

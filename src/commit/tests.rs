@@ -247,6 +247,14 @@ async fn an_answer_that_never_comes_is_unknown() {
     let error = world.commit(pin, &plan).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CommitUnknown, "{error}");
     assert!(error.kind().might_have_happened());
+    assert!(error.advice().unwrap().contains("nothing is taken twice"));
+
+    // Who asks no ledger would take it twice.
+    let pin = world.pin().await;
+    let blind = world.plan(&pin, &["a"]).blind();
+    let error = world.commit(pin, &blind).await.unwrap_err();
+    let advice = error.advice().unwrap();
+    assert!(advice.contains(&blind.id.to_string()), "{advice}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
