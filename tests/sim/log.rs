@@ -127,11 +127,6 @@ impl Truth {
         Some(batch)
     }
 
-    /// Whether a version's commit is there for everybody to read.
-    pub fn has_commit(&self, version: u64) -> bool {
-        self.get(commit_path(version).as_ref()).is_some()
-    }
-
     /// Whether there is a table.
     pub fn has_log(&self) -> bool {
         let first = [commit_path(0).to_string(), format!("{ARCHIVE}/{:020}.json", 0)];

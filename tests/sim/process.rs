@@ -121,7 +121,7 @@ impl Witness {
         let log = self.truth.log();
         let is_named = |commit: &Vec<_>| log::names(commit, file);
         let was_named = log.values().any(is_named);
-        let is_told = log.iter().any(|(v, commit)| self.truth.has_commit(*v) && is_named(commit));
+        let is_told = self.truth.commits().values().any(is_named);
         if was_named && !is_told && !log::live(&log).contains_key(file) {
             self.truth.archive_file(file);
             let version = log.keys().next_back().copied().unwrap_or_default();
