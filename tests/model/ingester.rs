@@ -1,7 +1,9 @@
 //! One ingester, step by step. Between any two steps it may freeze (nobody chooses it) or crash.
 
 use crate::protocol::{Protocol, Rule};
-use crate::world::{Commit, DataFile, Entry, Id, Key, Object, Table, Tail, Version, World};
+use crate::world::{
+    Commit, DataFile, Entry, Id, Key, Object, RunFile, Table, Tail, Version, World,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ingester {
@@ -67,6 +69,10 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Attempt {
     slot: Version,
+    /// The run that its tail was folded to.
+    run: Option<Id>,
+    /// Files that its tail lets go.
+    released: Vec<Id>,
     commit: Commit,
     plan: Plan,
     /// It is the adoption of the table, not the append itself.
@@ -222,7 +228,7 @@ impl Run<'_> {
             return step;
         }
         let may_rewrite = self.world.budget.rewrites > 0;
-        let may_sweep = protocol.budget.sweeps > 0;
+        let may_sweep = protocol.budget.sweeps > 0 || protocol.folds;
         let may_clean = protocol.budget.checkpoints > 0;
         let may_crash = self.world.budget.crashes > 0;
         loop {
@@ -272,7 +278,7 @@ impl Run<'_> {
         };
         let tail = self.world.tails.get(&pointer).cloned()?;
         let is_ours = tail.table_id == pin.table_id || self.lacks(Rule::OneTablePerLedger);
-        is_ours.then_some(tail)
+        (is_ours && self.world.is_readable(&tail)).then_some(tail)
     }
 
     /// Sorts out what was taken, and says so.
@@ -334,9 +340,16 @@ impl Run<'_> {
     fn write_tail(&mut self, pin: Pin, ledger: Tail, mut plan: Plan) -> Step {
         let is_adoption = pin.pointer.is_none() && !self.lacks(Rule::AdoptionFirst);
         let id = plan.first_tail.unwrap_or_else(|| self.name());
+        let (mut run, mut released) = (None, Vec::new());
         if plan.first_tail.is_none() {
-            let empty = Tail::empty(pin.table_id);
-            let tail = if is_adoption { empty } else { self.next_tail(ledger, &plan) };
+            let mut tail = Tail::empty(pin.table_id);
+            if !is_adoption {
+                tail = self.next_tail(ledger, &plan);
+                if self.protocol.folds {
+                    released = tail.leave_behind(pin.pointer);
+                    run = Some(self.fold(&mut tail, plan.append));
+                }
+            }
             self.world.tails.insert(id, tail);
         }
         if self.lacks(Rule::ExtendsThePinned) {
@@ -347,7 +360,15 @@ impl Run<'_> {
         let pointer = (!comes_later).then_some(id);
         let append = if is_adoption { id } else { plan.append };
         let commit = Commit { append, pointer, file, ..Commit::default() };
-        Step::Trying(Attempt { slot: pin.version + 1, commit, plan, is_adoption })
+        Step::Trying(Attempt { slot: pin.version + 1, run, released, commit, plan, is_adoption })
+    }
+
+    /// Puts the new entries in a run, at once: tails hold none.
+    fn fold(&mut self, tail: &mut Tail, append: Id) -> Id {
+        let id = self.name();
+        self.world.runs.insert(id, RunFile { fence: tail.fence, appends: vec![append] });
+        tail.runs.insert(id);
+        id
     }
 
     fn next_tail(&self, mut tail: Tail, plan: &Plan) -> Tail {
@@ -413,6 +434,9 @@ impl Run<'_> {
                     && attempt.plan.first_tail.is_none()
                 {
                     self.world.tails.remove(&tail);
+                    if let Some(run) = attempt.run {
+                        self.world.runs.remove(&run);
+                    }
                 }
                 Step::Judging(attempt.plan)
             }
@@ -446,6 +470,7 @@ impl Run<'_> {
         if self.lacks(Rule::DurableBeforeCommit) {
             self.world.files.insert(attempt.plan.file.id, attempt.plan.fence);
         }
+        self.world.garbage.extend(attempt.released);
         self.committed(&attempt.plan)
     }
 

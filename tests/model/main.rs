@@ -25,6 +25,7 @@ const NOTHING: Budget = Budget {
     sweeps: 0,
     rebuilds: 0,
     undos: 0,
+    merges: 0,
 };
 
 /// The same object is announced to two ingesters.
@@ -37,6 +38,7 @@ fn race() -> Protocol {
         reads_old_versions: false,
         cleans_one_by_one: false,
         is_adopted: true,
+        folds: false,
         deeds: &[],
         budget: NOTHING,
     }
@@ -136,6 +138,18 @@ fn undone() -> Protocol {
     Protocol { announced: &[&[0, 1], &[0]], deliveries_max: 2, deeds, budget, ..race() }
 }
 
+/// Entries are folded to runs, two mergers put those together, and what is left behind is deleted.
+fn merged() -> Protocol {
+    let budget = Budget { merges: 2, lost_answers: 1, ..NOTHING };
+    Protocol { announced: &[&[0], &[1]], deliveries_max: 2, folds: true, budget, ..race() }
+}
+
+/// The same, and orphans are swept.
+fn merged_and_swept() -> Protocol {
+    let budget = Budget { merges: 1, sweeps: 1, ..NOTHING };
+    Protocol { deliveries_max: 1, budget, ..merged() }
+}
+
 fn iceberg_lost_answers() -> Protocol {
     Protocol { is_iceberg: true, ..lost_answers() }
 }
@@ -192,6 +206,8 @@ holds! {
     rebuilt_twice
     rebuilt_and_cleaned
     undone
+    merged
+    merged_and_swept
     iceberg_lost_answers
     iceberg_expiry
     iceberg_sweep
@@ -232,6 +248,9 @@ needs! {
     rule_11_fence_first: without FenceBeforeDelete in sweep, not NAMES_WHAT_IS_THERE;
     rule_11_pin_behind_fence: without PinBehindFence in sweep, not NAMES_WHAT_IS_THERE;
     rule_11_fence_is_checked: without FenceIsChecked in sweep, not NAMES_WHAT_IS_THERE;
+    rule_6_merge: without MergeInputsAreNamed in merged, not RUNS_HOLD_ALL;
+    rule_11_merge_fence: without MergeFenceIsChecked in merged_and_swept, not NAMES_WHAT_IS_THERE;
+    rule_12_merge: without MissingIsJudgedOnCurrent in merged, not REFUSED_WITH_REASON;
     rule_12_not_empty: without MissingIsNotEmpty in forgotten, not EXACTLY_ONCE;
     rule_12_adoption: without MissingIsJudgedOnCurrent in adoption, not REFUSED_WITH_REASON;
     rule_12_sweep: without MissingIsJudgedOnCurrent in sweep, not REFUSED_WITH_REASON;

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::protocol::{Protocol, Rule};
-use crate::world::{ANY, Commit, DataFile, Entry, Id, Key, Removal, Tail, Version, World};
+use crate::world::{ANY, Commit, DataFile, Entry, Id, Key, Removal, RunFile, Tail, Version, World};
 
 /// The authors of what is not an ingester's.
 const FOREIGN: u8 = 10;
 const SWEEPER: u8 = 11;
 const REPAIRER: u8 = 12;
 const UNDOER: u8 = 13;
+const MERGERS: u8 = 14;
 
 /// The object that is undone.
 const UNDONE: Key = 0;
@@ -34,7 +35,7 @@ pub enum Sweep {
     Idle,
     Fenced,
     Pinned(SweepPin),
-    Listed { files: BTreeSet<Id>, tails: BTreeSet<Id> },
+    Listed { files: BTreeSet<Id>, of_ledger: BTreeSet<Id> },
 }
 
 /// What the sweeper knows of the version that it pinned.
@@ -46,6 +47,8 @@ pub struct SweepPin {
     sequence: u8,
     pointer: Option<Id>,
     files: BTreeSet<Id>,
+    /// The runs that the tail names, and what it keeps for its readers.
+    of_ledger: BTreeSet<Id>,
 }
 
 /// The ledger made again from the rows of a pinned version, behind a new fence.
@@ -60,6 +63,13 @@ pub enum Rebuild {
 pub enum Undo {
     Idle,
     Planned { version: Version, ledger: Tail, removal: Removal },
+}
+
+/// Runs of the ledger that are put together, by a commit of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Merge {
+    Idle,
+    Written { inputs: BTreeSet<Id>, output: Id, fence: u8 },
 }
 
 /// What one of them does next.
@@ -78,6 +88,10 @@ pub enum Other {
     RebuildCommit,
     UndoPlan,
     UndoCommit,
+    MergeWrite(usize),
+    MergeCommit(usize),
+    /// What was left behind long enough is deleted.
+    Collect,
 }
 
 pub fn choices(protocol: &Protocol, world: &World, choices: &mut Vec<Other>) {
@@ -120,6 +134,17 @@ pub fn choices(protocol: &Protocol, world: &World, choices: &mut Vec<Other>) {
         Undo::Idle => {}
         Undo::Planned { .. } => choices.push(Other::UndoCommit),
     }
+    let may_merge = budget.merges > 0 && world.tail().is_some_and(|tail| tail.runs.len() > 1);
+    for (merger, merge) in world.merges.iter().enumerate() {
+        match merge {
+            Merge::Idle if may_merge => choices.push(Other::MergeWrite(merger)),
+            Merge::Idle => {}
+            Merge::Written { .. } => choices.push(Other::MergeCommit(merger)),
+        }
+    }
+    if !world.garbage.is_empty() {
+        choices.push(Other::Collect);
+    }
 }
 
 pub fn act(protocol: &Protocol, world: &mut World, choice: Other) {
@@ -148,6 +173,13 @@ pub fn act(protocol: &Protocol, world: &mut World, choice: Other) {
         Other::RebuildCommit => rebuild_commit(protocol, world),
         Other::UndoPlan => undo_plan(world),
         Other::UndoCommit => undo_commit(protocol, world),
+        Other::MergeWrite(merger) => merge_write(world, merger),
+        Other::MergeCommit(merger) => merge_commit(protocol, world, merger),
+        Other::Collect => {
+            for file in std::mem::take(&mut world.garbage) {
+                world.delete(file);
+            }
+        }
     }
 }
 
@@ -175,6 +207,7 @@ fn sweep_pin(world: &mut World) {
         sequence: ledger.sequence,
         pointer: world.table.pointer,
         files: world.table.files.iter().map(|file| file.id).collect(),
+        of_ledger: ledger.runs.iter().chain(&ledger.retired).copied().collect(),
     });
 }
 
@@ -182,16 +215,19 @@ fn sweep_list(world: &mut World) {
     let Sweep::Pinned(pin) = &world.sweep else { return };
     let is_orphan = |(id, fence): &(&Id, &u8)| **fence < pin.fence && !pin.files.contains(id);
     let files = world.files.iter().filter(is_orphan).map(|(id, _)| *id).collect();
-    let is_past =
-        |(id, tail): &(&Id, &Tail)| tail.sequence <= pin.sequence && pin.pointer != Some(**id);
-    let tails = world.tails.iter().filter(is_past).map(|(id, _)| *id).collect();
-    world.sweep = Sweep::Listed { files, tails };
+    let is_named = |id| pin.pointer == Some(id) || pin.of_ledger.contains(&id);
+    let tails = world.tails.iter().filter(|(_, tail)| tail.sequence <= pin.sequence);
+    let runs = world.runs.iter().filter(|(_, run)| run.fence < pin.fence);
+    let of_ledger = tails.map(|(id, _)| *id).chain(runs.map(|(id, _)| *id));
+    let of_ledger = of_ledger.filter(|&id| !is_named(id)).collect();
+    world.sweep = Sweep::Listed { files, of_ledger };
 }
 
 fn sweep_delete(world: &mut World) {
-    if let Sweep::Listed { files, tails } = &world.sweep {
+    if let Sweep::Listed { files, of_ledger } = &world.sweep {
         world.files.retain(|file, _| !files.contains(file));
-        world.tails.retain(|tail, _| !tails.contains(tail));
+        world.tails.retain(|tail, _| !of_ledger.contains(tail));
+        world.runs.retain(|run, _| !of_ledger.contains(run));
     }
     world.end_sweep();
 }
@@ -226,7 +262,8 @@ fn rebuild_commit(protocol: &Protocol, world: &mut World) {
     // and no fence is above its tail's sequence.
     let fence = if protocol.lacks(Rule::FenceOnlyGrows) { 1 } else { sequence };
     let id = Id(REPAIRER, world.table.version);
-    world.tails.insert(id, Tail { table_id: world.table.id, sequence, fence, entries });
+    let table_id = world.table.id;
+    world.tails.insert(id, Tail { sequence, fence, entries, ..Tail::empty(table_id) });
     let commit = Commit { append: id, pointer: Some(id), ..Commit::default() };
     world.put(world.table.version + 1, &commit, false);
 }
@@ -289,4 +326,42 @@ fn undo_commit(protocol: &Protocol, world: &mut World) {
             world.files.remove(&file.id);
         }
     }
+}
+
+/// Reads the pinned ledger's runs, and writes one that holds what they hold.
+fn merge_write(world: &mut World, merger: usize) {
+    let Some(ledger) = world.tail().filter(|ledger| world.is_readable(ledger)).cloned() else {
+        return;
+    };
+    let appends = ledger.runs.iter().flat_map(|run| world.runs[run].appends.clone()).collect();
+    let (inputs, fence) = (ledger.runs, ledger.fence);
+    let output = Id(MERGERS + merger as u8, world.table.version);
+    world.runs.insert(output, RunFile { fence, appends });
+    world.merges[merger] = Merge::Written { inputs, output, fence };
+    world.budget.merges -= 1;
+}
+
+/// Puts it on top of whatever has become of the ledger, if that still names all that it was made of.
+fn merge_commit(protocol: &Protocol, world: &mut World, merger: usize) {
+    let Merge::Written { inputs, output, fence } =
+        std::mem::replace(&mut world.merges[merger], Merge::Idle)
+    else {
+        return;
+    };
+    let Some(mut tail) = world.tail().cloned() else { return };
+    let is_made_of_it = inputs.is_subset(&tail.runs) || protocol.lacks(Rule::MergeInputsAreNamed);
+    let is_behind_it = fence == tail.fence || protocol.lacks(Rule::MergeFenceIsChecked);
+    if !is_made_of_it || !is_behind_it {
+        return world.delete(output);
+    }
+    tail.sequence += 1;
+    tail.runs.retain(|run| !inputs.contains(run));
+    tail.runs.insert(output);
+    tail.retired.extend(&inputs);
+    let released = tail.leave_behind(world.table.pointer);
+    let id = Id(MERGERS + merger as u8, 100 + world.table.version);
+    world.tails.insert(id, tail);
+    let commit = Commit { append: id, pointer: Some(id), ..Commit::default() };
+    world.put(world.table.version + 1, &commit, false);
+    world.garbage.extend(released);
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stateright::{Model, Property};
 
 use crate::ingester::{self, Ingester, Move, Step};
-use crate::others::{self, Deed, Other, Rebuild, Sweep, Undo};
+use crate::others::{self, Deed, Merge, Other, Rebuild, Sweep, Undo};
 use crate::world::{ANY, Budget, Commit, Id, Key, Object, Table, Tail, World};
 
 /// What can be taken out of the protocol. The numbers are those of `docs/architecture.md`.
@@ -55,6 +55,10 @@ pub enum Rule {
     FenceBeforeDelete,
     /// 11: what is named is judged on a pin behind the fence.
     PinBehindFence,
+    /// 11: a merged run is put in no ledger behind another fence.
+    MergeFenceIsChecked,
+    /// 6: a merged run takes the place of runs that are all still named.
+    MergeInputsAreNamed,
     /// 12: a missing pointer does not mean an empty ledger.
     MissingIsNotEmpty,
     /// 12: what is missing is judged on the current pointer.
@@ -77,6 +81,8 @@ pub struct Protocol {
     pub cleans_one_by_one: bool,
     /// The table begins with a pointer.
     pub is_adopted: bool,
+    /// Entries go to runs, one for each append.
+    pub folds: bool,
     /// What the foreign writer does, in this order, at any time.
     pub deeds: &'static [Deed],
     pub budget: Budget,
@@ -119,6 +125,9 @@ impl Model for Protocol {
             sweep: Sweep::Idle,
             rebuild: Rebuild::Idle,
             undo: Undo::Idle,
+            merges: [Merge::Idle, Merge::Idle],
+            runs: BTreeMap::new(),
+            garbage: Vec::new(),
             budget: self.budget,
             taken: Vec::new(),
             told_taken: BTreeSet::new(),
@@ -169,9 +178,15 @@ impl Model for Protocol {
             }),
             Property::always(NAMES_WHAT_IS_THERE, |_: &Self, world: &World| {
                 let has_tail = world.table.pointer.is_none() || world.tail().is_some();
-                has_tail && world.table.files.iter().all(|file| world.files.contains_key(&file.id))
+                let has_runs = world.tail().is_none_or(|tail| world.is_readable(tail));
+                has_tail
+                    && has_runs
+                    && world.table.files.iter().all(|file| world.files.contains_key(&file.id))
             }),
             Property::always(LEDGER_AGREES, |_: &Self, world: &World| does_ledger_agree(world)),
+            Property::always(RUNS_HOLD_ALL, |protocol: &Self, world: &World| {
+                !protocol.folds || do_runs_hold_all(world)
+            }),
             Property::always(UNDONE_IS_GONE, |protocol: &Self, world: &World| {
                 protocol.budget.undos == 0 || is_undone_gone(world)
             }),
@@ -201,6 +216,7 @@ pub const RECEIPTS_ARE_TRUE: &str = "what a receipt calls taken is in the table"
 pub const FAILED_IS_FAILED: &str = "what a receipt calls failed never becomes visible";
 pub const NAMES_WHAT_IS_THERE: &str = "the table names no deleted data file and no deleted tail";
 pub const LEDGER_AGREES: &str = "ledger and rows agree at every version";
+pub const RUNS_HOLD_ALL: &str = "every entry is in one run, and in one only";
 pub const UNDONE_IS_GONE: &str = "what was undone has no rows, and what was not has them once";
 pub const NEVER_BACK: &str = "no older version of an object follows a newer one";
 pub const FILES_FIT: &str = "a data file becomes visible under the schema it was written for";
@@ -258,6 +274,18 @@ fn does_ledger_agree(world: &World) -> bool {
     let has_entry = |object: &Object| tail.entries.iter().any(|entry| object.is_covered_by(entry));
     taken().all(|taken| has_entry(&taken.object))
         && tail.entries.iter().all(|entry| taken().any(|taken| taken.object.is_covered_by(entry)))
+}
+
+/// Whether the runs of the current tail hold each append's entries once.
+fn do_runs_hold_all(world: &World) -> bool {
+    let Some(tail) = world.tail() else { return true };
+    let mut of_runs: Vec<Id> = Vec::new();
+    for run in tail.runs.iter().filter_map(|run| world.runs.get(run)) {
+        of_runs.extend(&run.appends);
+    }
+    of_runs.sort();
+    let appends: BTreeSet<Id> = tail.entries.iter().map(|entry| entry.append).collect();
+    of_runs.into_iter().eq(appends)
 }
 
 /// For objects that nobody rewrites.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ingester::Ingester;
-use crate::others::{Deed, Rebuild, Sweep, Undo};
+use crate::others::{Deed, Merge, Rebuild, Sweep, Undo};
 
 pub type Version = u8;
 pub type Key = u8;
@@ -14,6 +14,9 @@ pub struct Id(pub u8, pub u8);
 
 /// The fence of a file that is not an ingester's: no sweep takes it.
 const FOREIGN: u8 = u8::MAX;
+
+/// Files that a tail keeps for those who are reading them.
+const RETIRED_MAX: usize = 1;
 
 /// The identity of an entry rebuilt from rows: any version of its object.
 pub const ANY: u8 = u8::MAX;
@@ -52,17 +55,48 @@ pub struct Tail {
     pub table_id: u8,
     pub sequence: u8,
     pub fence: u8,
+    /// All of them, whether they are in this file or in its runs.
     pub entries: Vec<Entry>,
+    /// The files that hold the older entries.
+    pub runs: BTreeSet<Id>,
+    /// Files that are named no more and are kept for those who are reading them, oldest first.
+    pub retired: Vec<Id>,
+}
+
+/// An older file of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RunFile {
+    /// Under which it was written, as its name tells.
+    pub fence: u8,
+    /// The appends whose entries it holds.
+    pub appends: Vec<Id>,
 }
 
 impl Tail {
+    /// Puts the tail before on the list of what is left behind; what had its time there leaves it, to be
+    /// deleted once this tail is committed.
+    pub fn leave_behind(&mut self, predecessor: Option<Id>) -> Vec<Id> {
+        self.retired.extend(predecessor);
+        if self.retired.len() <= RETIRED_MAX {
+            return Vec::new();
+        }
+        self.retired.drain(..self.retired.len().div_ceil(2)).collect()
+    }
+
     /// The newest entry of an object.
     pub fn latest(&self, key: Key) -> Option<&Entry> {
         self.entries.iter().rev().find(|entry| entry.key == key)
     }
 
     pub fn empty(table_id: u8) -> Self {
-        Self { table_id, sequence: 0, fence: 0, entries: Vec::new() }
+        Self {
+            table_id,
+            sequence: 0,
+            fence: 0,
+            entries: Vec::new(),
+            runs: BTreeSet::new(),
+            retired: Vec::new(),
+        }
     }
 }
 
@@ -122,6 +156,7 @@ pub struct Budget {
     pub sweeps: u8,
     pub rebuilds: u8,
     pub undos: u8,
+    pub merges: u8,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -134,6 +169,9 @@ pub struct World {
     pub checkpoint: Version,
     pub table: Table,
     pub tails: BTreeMap<Id, Tail>,
+    pub runs: BTreeMap<Id, RunFile>,
+    /// Files of the ledger that were left behind long enough, and are deleted at any time.
+    pub garbage: Vec<Id>,
     /// Each with the fence that it was planned under, which its name tells.
     pub files: BTreeMap<Id, u8>,
     /// Puts that were sent and given up on, and may still arrive.
@@ -143,6 +181,7 @@ pub struct World {
     pub sweep: Sweep,
     pub rebuild: Rebuild,
     pub undo: Undo,
+    pub merges: [Merge; 2],
     pub budget: Budget,
 
     /// What became visible, in order.
@@ -211,6 +250,17 @@ impl World {
     /// The commit in the slot of `version`, if there is one.
     pub fn slot(&self, version: Version) -> Option<&Commit> {
         self.log.get(usize::from(version)).and_then(Option::as_ref)
+    }
+
+    /// Whether every file is there that a tail names.
+    pub fn is_readable(&self, tail: &Tail) -> bool {
+        tail.runs.iter().all(|run| self.runs.contains_key(run))
+    }
+
+    /// Deletes a file of the ledger.
+    pub fn delete(&mut self, file: Id) {
+        self.tails.remove(&file);
+        self.runs.remove(&file);
     }
 
     /// The tail that the table points to.
