@@ -195,8 +195,7 @@ def test_the_hint_never_moves_back_and_is_only_a_hint(inbox, table):
     assert (checkpoints(table), hint(table)["version"]) == ([5, 10, 15], 15)
 
 
-def test_a_table_with_v2_checkpoints_gets_one(inbox, table):
-    create(table)
+def demand_v2_checkpoints(table):
     log = table / "_delta_log" / f"{0:020}.json"
     actions = [json.loads(line) for line in log.read_text().splitlines()]
     for action in actions:
@@ -206,11 +205,77 @@ def test_a_table_with_v2_checkpoints_gets_one(inbox, table):
                 "readerFeatures": ["v2Checkpoint"], "writerFeatures": ["v2Checkpoint"],
             }
     log.write_text("".join(json.dumps(action) + "\n" for action in actions))
+
+
+def sidecars_named(table, version):
+    """The sidecars of a checkpoint, which tells of no data file itself."""
+    rows = pyarrow.parquet.read_table(table / "_delta_log" / f"{version:020}.checkpoint.parquet").to_pylist()
+    assert any(row["checkpointMetadata"] for row in rows)
+    assert not any(row["add"] or row["remove"] for row in rows)
+    return {row["sidecar"]["path"]: row["sidecar"] for row in rows if row["sidecar"]}
+
+
+def ids(table):
+    """Without Polars, which does not read tables that have the feature."""
+    by_duckdb, by_deltalake = (
+        sorted(row["id"] for row in read(table))
+        for read in (lake.read_with_duckdb, lake.read_with_deltalake)
+    )
+    assert by_duckdb == by_deltalake
+    return by_duckdb
+
+
+def sidecars_there(table):
+    return {path.name: path for path in (table / "_delta_log" / "_sidecars").iterdir()}
+
+
+def test_a_table_with_v2_checkpoints_gets_sidecars(inbox, table):
+    create(table)
+    demand_v2_checkpoints(table)
     feed_one_by_one(inbox, table, range(6))
     assert checkpoints(table) == [5]
+    named, there = sidecars_named(table, 5), sidecars_there(table)
+    assert len(named) == 1 and named.keys() == there.keys()
+    for name, path in there.items():
+        assert named[name]["sizeInBytes"] == path.stat().st_size
+        file = pyarrow.parquet.read_table(path)
+        assert file.column_names == ["add", "remove"] and file.num_rows == 4
     clean_up(table)
-    assert sorted(row["id"] for row in lake.read_with_duckdb(table)) == list(range(6))
-    assert sorted(row["id"] for row in lake.read_with_deltalake(table)) == list(range(6))
+    assert ids(table) == list(range(6))
+    # The next one is made of this one.
+    feed_one_by_one(inbox, table, range(6, 12))
+    assert checkpoints(table) == [5, 10]
+    clean_up(table)
+    assert ids(table) == list(range(12))
+    assert len(sidecars_there(table)) == 2
+    again = lake.ingest_all(inbox, table=table)
+    assert set(again.statuses().values()) == {lake.DUPLICATE}
+
+
+def test_a_sidecar_goes_when_no_checkpoint_names_it(inbox, table):
+    create(table, **{"delta.logRetentionDuration": "interval 2 days"})
+    demand_v2_checkpoints(table)
+    feed_one_by_one(inbox, table, range(14))
+    assert checkpoints(table) == [5, 10, 15]
+    old, kept, young = (set(sidecars_named(table, version)) for version in (5, 10, 15))
+    folder = table / "_delta_log" / "_sidecars"
+    orphans = [folder / f"left-behind-{age}.parquet" for age in ("long-ago", "just-now")]
+    for path in orphans:
+        path.write_text("by a writer that was killed")
+    long_ago = time.time() - 3 * 24 * 3600
+    # Two days ago is before version 13; the checkpoint of 10 is what the log begins with from now on.
+    for file in (table / "_delta_log").iterdir():
+        if file.name[:20].isdigit() and int(file.name[:20]) <= 12:
+            os.utime(file, (long_ago, long_ago))
+    for name in (*old, *kept, orphans[0].name):
+        os.utime(folder / name, (long_ago, long_ago))
+    feed_one_by_one(inbox, table, range(14, 19))
+    assert checkpoints(table) == [10, 15, 20]
+    newest = set(sidecars_named(table, 20))
+    assert set(sidecars_there(table)) == kept | young | newest | {orphans[1].name}
+    assert ids(table) == list(range(19))
+    older = deltalake.QueryBuilder().register("t", deltalake.DeltaTable(table, version=11))
+    assert pyarrow.table(older.execute("SELECT * FROM t")).num_rows == 10
 
 
 @pytest.mark.parametrize("is_wanted", [True, False])

@@ -2,7 +2,8 @@
 //! commit before it.
 //!
 //! The kernel says what is in one (tombstones within their retention, pointers of ledgers, which
-//! never expire); it is written as it comes, a row group at a time. No promise rests on it: one that
+//! never expire); it is written as it comes, a row group at a time. Where the table has the feature, what
+//! tells of data files goes to sidecars. No promise rests on it: one that
 //! was not written is written later, and one of which only half was sent is not there.
 
 use std::time::Duration;
@@ -11,13 +12,14 @@ use arrow::array::RecordBatch;
 use delta_kernel::engine::arrow_data::EngineDataArrowExt;
 use delta_kernel::snapshot::{Snapshot as KernelSnapshot, SnapshotRef};
 use delta_kernel::{ActionReconciliationIterator, Engine};
-use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStoreExt};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use url::Url;
 
 use super::hint::LastCheckpoint;
+use super::sidecars::{self, Sidecars};
 use super::{DeltaTable, expiry, hint, slot};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
@@ -36,13 +38,13 @@ const OVERDUE_VERSIONS: u64 = 10;
 const TIME_TO_BEGIN_MIN: Duration = Duration::from_secs(10);
 const TIME_TO_END_MIN: Duration = Duration::from_secs(5);
 /// A row group ends when it has so many rows, if it is not full before.
-const ROW_GROUP_ROWS_MAX: usize = 50_000;
+pub(super) const ROW_GROUP_ROWS_MAX: usize = 50_000;
 /// What writing one holds: an open row group, its encoded pages, the parts, and the batches and
 /// names of files that the kernel compares; a row group of the checkpoint before comes on top.
 const HELD_BYTES: u64 = 96 << 20;
 
 /// What is read of another checkpoint's end at once: more than most footers.
-const FOOTER_BYTES: u64 = 64 << 10;
+pub(super) const FOOTER_BYTES: u64 = 64 << 10;
 
 /// Whether whoever has committed `version`, on top of what was read from the checkpoint before
 /// (`None`: from the first commit), writes one.
@@ -81,25 +83,29 @@ impl DeltaTable {
             KernelSnapshot::builder_for(url).at_version(version).build(engine)
         };
         let snapshot: SnapshotRef = self.blocking(at_version).await?;
-        let _held = self.reserve_to_sum_up(environment, &snapshot).await?;
+        let _held = self.reserve_to_sum_up(environment, "a checkpoint", &snapshot).await?;
         let retention = expiry::retention(&snapshot);
+        let has_sidecars = sidecars::are_wanted(&snapshot);
         let data = move |engine: &dyn Engine, _: &Url| {
             snapshot.create_checkpoint_writer(engine)?.checkpoint_data(engine)
         };
         let actions = self.blocking(data).await?;
         let state = actions.state();
-        let Some(size_in_bytes) = self.stream(environment, actions, path).await? else {
+        let mut sidecars = has_sidecars.then(|| Sidecars::new(self));
+        let written = self.stream(environment, actions, path, &mut sidecars).await?;
+        let Some(size_in_bytes) = written else {
             return Ok(Checkpoint::NoTime);
         };
+        let named = sidecars.map_or(0, |sidecars| sidecars.count());
         let checkpoint = LastCheckpoint {
             version,
-            size: Some(state.actions_count()),
+            size: Some(state.actions_count() + named as i64),
             size_in_bytes: Some(size_in_bytes),
             num_of_add_files: Some(state.add_actions_count()),
         };
         hint::advance(self.store.as_ref(), &self.log(), &checkpoint).await?;
         let log_files_removed = match retention {
-            Some(retention) => self.remove_expired_log_files(retention).await?,
+            Some(retention) => self.remove_expired_log_files(retention, has_sidecars).await?,
             None => 0,
         };
         Ok(Checkpoint::Written { bytes: size_in_bytes, log_files_removed })
@@ -109,14 +115,15 @@ impl DeltaTable {
     pub(super) async fn reserve_to_sum_up(
         &self,
         environment: &Environment,
+        holder: &'static str,
         snapshot: &KernelSnapshot,
     ) -> Result<Reservation> {
         let held_bytes = HELD_BYTES + self.largest_row_group_bytes(snapshot).await?;
-        environment.budget.try_reserve("everything that the log says", held_bytes)
+        environment.budget.try_reserve(holder, held_bytes)
     }
 
     /// The largest row group of the checkpoint before, which may be another's and is read row group
-    /// by row group: some writers make one for all files of a table. Sidecars are not looked into.
+    /// by row group: some writers make one for all files of a table. The same of its sidecars.
     async fn largest_row_group_bytes(&self, snapshot: &KernelSnapshot) -> Result<u64> {
         let mut largest = 0;
         for part in &snapshot.log_segment().listed.checkpoint_parts {
@@ -124,28 +131,41 @@ impl DeltaTable {
                 continue;
             }
             let path = self.log().join(part.filename.as_str());
-            let footer = async {
-                let size = part.location.size;
-                let end_bytes = FOOTER_BYTES.min(size);
-                StoredFile::open(&self.store, path.clone(), size, end_bytes).await?.metadata().await
-            };
-            let footer = footer.await.map_err(|cause| unreadable(&path, cause))?;
-            let sizes = footer.metadata().row_groups().iter().map(|group| group.total_byte_size());
-            largest = sizes.map(i64::unsigned_abs).fold(largest, u64::max);
+            let checkpoint = self.store.head(&path).await;
+            let checkpoint = checkpoint.map_err(|cause| storage_error(path.as_ref(), cause))?;
+            largest = self.largest_row_group_of(&checkpoint).await?.max(largest);
+            for sidecar in self.sidecars_of(checkpoint).await? {
+                let path = self.sidecar(&sidecar);
+                let sidecar = self.store.head(&path).await;
+                let sidecar = sidecar.map_err(|cause| storage_error(path.as_ref(), cause))?;
+                largest = self.largest_row_group_of(&sidecar).await?.max(largest);
+            }
         }
         Ok(largest)
     }
 
-    /// Writes the actions to a file; its size, or nothing where there was no time for all of them.
-    /// Others may write the same one, with other bytes and the same meaning; whoever ends last has
-    /// it, and nobody deletes it.
+    async fn largest_row_group_of(&self, file: &ObjectMeta) -> Result<u64> {
+        let (path, size) = (file.location.clone(), file.size);
+        let footer = async {
+            let end_bytes = FOOTER_BYTES.min(size);
+            StoredFile::open(&self.store, path.clone(), size, end_bytes).await?.metadata().await
+        };
+        let footer = footer.await.map_err(|cause| unreadable(&path, cause))?;
+        let sizes = footer.metadata().row_groups().iter().map(|group| group.total_byte_size());
+        Ok(sizes.map(i64::unsigned_abs).max().unwrap_or(0))
+    }
+
+    /// Writes the actions to a file, but for those that go to sidecars; the size of all, or nothing where
+    /// there was no time for all of them. Others may write the same checkpoint, with other bytes and the
+    /// same meaning; whoever ends last has it, and nobody deletes it.
     async fn stream(
         &self,
         environment: &Environment,
         actions: ActionReconciliationIterator,
         path: Path,
+        sidecars: &mut Option<Sidecars<'_>>,
     ) -> Result<Option<u64>> {
-        let (mut actions, first) = self.next_actions(actions).await?;
+        let (actions, first) = self.next_actions(actions).await?;
         let Some(first) = first else {
             return Err(Error::new(ErrorKind::TableInvalid, "a checkpoint would be empty")
                 .with_object(&self.uri));
@@ -154,23 +174,46 @@ impl DeltaTable {
             WriterProperties::builder().set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX));
         let schema = first.schema();
         let mut file = StreamedFile::new(&self.store, path, self.part_bytes, schema, properties)?;
-        let mut batch = Some(first);
-        while let Some(some) = batch {
-            let written = file.write(&some).await;
-            if written.is_err() || !environment.has_time(TIME_TO_END_MIN) {
+        match self.write_all(environment, first, actions, &mut file, sidecars).await {
+            Ok(true) => {}
+            given_up => {
                 file.abort().await;
-                return written.map(|()| None);
-            }
-            match self.next_actions(actions).await {
-                Ok(next) => (actions, batch) = next,
-                Err(error) => {
-                    file.abort().await;
-                    return Err(error);
+                if let Some(sidecars) = sidecars.take() {
+                    sidecars.discard().await;
                 }
+                return given_up.map(|_| None);
             }
         }
+        // From here on it may be there, and name its sidecars.
         let (bytes, _) = file.finish().await?;
-        Ok(Some(bytes))
+        Ok(Some(bytes + sidecars.as_ref().map_or(0, Sidecars::bytes)))
+    }
+
+    /// Whether there was time for all actions.
+    async fn write_all(
+        &self,
+        environment: &Environment,
+        first: RecordBatch,
+        mut actions: ActionReconciliationIterator,
+        file: &mut StreamedFile,
+        sidecars: &mut Option<Sidecars<'_>>,
+    ) -> Result<bool> {
+        let columns = first.schema();
+        let mut next = Some(first);
+        while let Some(mut batch) = next {
+            if let Some(sidecars) = sidecars {
+                batch = sidecars.take(&batch).await?;
+            }
+            file.write(&batch).await?;
+            if !environment.has_time(TIME_TO_END_MIN) {
+                return Ok(false);
+            }
+            (actions, next) = self.next_actions(actions).await?;
+        }
+        if let Some(sidecars) = sidecars {
+            file.write(&sidecars.finish(&columns).await?).await?;
+        }
+        Ok(true)
     }
 
     /// Every step of the kernel may read files, and blocks.

@@ -13,6 +13,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectMeta;
 use object_store::path::Path;
 
+use super::sidecars::CHECKPOINTS_MAX;
 use super::{DeltaTable, hint, slot};
 use crate::error::Result;
 use crate::store::storage_error;
@@ -35,25 +36,34 @@ pub(super) fn retention(snapshot: &KernelSnapshot) -> Option<Duration> {
 }
 
 impl DeltaTable {
-    /// Takes away log files that are older than `retention` and that no younger version needs; how
-    /// many.
+    /// Takes away log files that are older than `retention` and that no younger version needs, and where
+    /// the table has sidecars, those that no checkpoint names any more; how many.
     ///
     /// # Errors
     /// Those of listing. What could not be deleted is left for the next time.
-    pub(super) async fn remove_expired_log_files(&self, retention: Duration) -> Result<u64> {
+    pub(super) async fn remove_expired_log_files(
+        &self,
+        retention: Duration,
+        has_sidecars: bool,
+    ) -> Result<u64> {
         let log = self.log();
         let horizon = self.clock.now() - retention;
         let failed = |cause| storage_error(log.as_ref(), cause);
         let mut files = self.store.list(Some(&log)).map_err(failed);
-        let mut seen = Seen::default();
+        let (mut seen, mut checkpoints) = (Seen::default(), Vec::new());
         while let Some(file) = files.try_next().await? {
             // What lies in folders has names of its own kind: the ledger's are numbers, too.
             if file.location.prefix_match(&log).is_some_and(|parts| parts.count() == 1) {
+                if has_sidecars && is_checkpoint(&file) && checkpoints.len() <= CHECKPOINTS_MAX {
+                    checkpoints.push(file.clone());
+                }
                 seen.add(file, horizon);
             }
         }
         let upto = hint::summed_up_to(self.store.as_ref(), &log).await?;
         let expired = seen.expired(upto);
+        let gone: BTreeSet<Path> = expired.iter().cloned().collect();
+        checkpoints.retain(|checkpoint: &ObjectMeta| !gone.contains(&checkpoint.location));
         let paths = stream::iter(expired.into_iter().map(Ok)).boxed();
         let mut removals = self.store.delete_stream(paths);
         let mut removed = 0;
@@ -62,6 +72,9 @@ impl DeltaTable {
                 Ok(_) => removed += 1,
                 Err(cause) => tracing::debug!(%cause, "an expired log file stays"),
             }
+        }
+        if has_sidecars && !gone.is_empty() {
+            removed += self.remove_unnamed_sidecars(checkpoints, horizon).await?;
         }
         Ok(removed)
     }
@@ -111,6 +124,12 @@ fn version_of(file: &ObjectMeta) -> Option<u64> {
     let mut parts = file.location.filename()?.split('.');
     let first = slot::version(parts.next()?)?;
     Some(parts.next().and_then(slot::version).unwrap_or(first))
+}
+
+/// Whether this file sums a version up, alone or with others.
+fn is_checkpoint(file: &ObjectMeta) -> bool {
+    let name = file.location.filename().unwrap_or_default();
+    name.get(slot::VERSION_DIGITS..).is_some_and(|rest| rest.starts_with(".checkpoint."))
 }
 
 /// Whether this one file sums a version up: it is not one of several parts, which may lack others.

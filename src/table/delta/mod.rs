@@ -46,6 +46,7 @@ mod layout;
 mod named;
 mod protocol;
 mod scan;
+mod sidecars;
 mod slot;
 mod statistics;
 

@@ -42,7 +42,8 @@ impl DeltaTable {
         snapshot: &Snapshot,
     ) -> Result<FileNames<'_>> {
         let kernel = self.kernel_snapshot(snapshot)?;
-        let held = self.reserve_to_sum_up(environment, &kernel).await?;
+        let holder = "the list of a table's files";
+        let held = self.reserve_to_sum_up(environment, holder, &kernel).await?;
         let data = move |engine: &dyn Engine, _: &Url| {
             kernel.create_checkpoint_writer(engine)?.checkpoint_data(engine)
         };
