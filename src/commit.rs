@@ -220,7 +220,7 @@ impl Plan {
         match (&self.watch, pin.snapshot()) {
             (Some(watch), Some(snapshot)) if self.version != pin.version() => {
                 let ours = self.sources.iter().map(|source| source.entry.name.as_str());
-                watch.holds(environment, table, snapshot, ours).await
+                Box::pin(watch.holds(environment, table, snapshot, ours)).await
             }
             _ => Ok(true),
         }
@@ -336,7 +336,8 @@ async fn race(
             }
             (Base::Present(snapshot), Step::Append) => {
                 let removal = match &mut remover {
-                    Some(remover) => remover.plan(snapshot).await?,
+                    // In a box: what reads and writes data files is a large future, seldom needed.
+                    Some(remover) => Box::pin(remover.plan(snapshot)).await?,
                     None => PlannedRemoval::default(),
                 };
                 let append = plan.append(removal);

@@ -208,8 +208,9 @@ impl<'a> Run<'a> {
             let receipts_before = self.receipts.len();
             let waiting = pending.clone();
             let round = match self.feed.mode {
-                Mode::Overwrite => self.overwrite(pending).await,
-                Mode::Once | Mode::Again | Mode::Append => self.round(pending).await,
+                // In boxes: each is a large future.
+                Mode::Overwrite => Box::pin(self.overwrite(pending)).await,
+                Mode::Once | Mode::Again | Mode::Append => Box::pin(self.round(pending)).await,
             };
             pending = match round {
                 Ok(again) => again,
