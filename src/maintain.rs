@@ -226,9 +226,7 @@ async fn open(environment: &Environment, feed: &Feed) -> Result<Arc<DeltaTable>>
     let table = DeltaTable::new(environment, &location)?;
     table.refuse_other_kind().await?;
     if table.load(&feed.ledger).await?.is_none() {
-        return Err(Error::new(ErrorKind::TableInvalid, "there is no table")
-            .with_object(table.uri())
-            .with_advice("check the address"));
+        return Err(crate::table::missing(&table));
     }
     Ok(Arc::new(table))
 }

@@ -88,9 +88,7 @@ pub async fn sweep(
 /// Those of [`sweep`].
 pub async fn plan(environment: &Environment, table: &dyn Table, ledger: &str) -> Result<Swept> {
     let Some(pin) = Pin::newest(table, ledger).await? else {
-        return Err(Error::new(ErrorKind::TableInvalid, "there is no table")
-            .with_object(table.uri())
-            .with_advice("check the address"));
+        return Err(crate::table::missing(table));
     };
     let next_fence = pin.ledger().fence() + 1;
     Ok(Orphans::behind(environment, table, &pin, next_fence).await?.counted(&pin))

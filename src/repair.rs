@@ -79,11 +79,7 @@ pub async fn rebuild(
 }
 
 async fn existing(table: &dyn Table, name: &str) -> Result<Snapshot> {
-    table.load(name).await?.ok_or_else(|| {
-        Error::new(ErrorKind::TableInvalid, "there is no table")
-            .with_object(table.uri())
-            .with_advice("check the address")
-    })
+    table.load(name).await?.ok_or_else(|| crate::table::missing(table))
 }
 
 async fn start(

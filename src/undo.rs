@@ -99,11 +99,7 @@ pub async fn plan(
 async fn pin(feed: &Feed, table: &dyn Table, names: &[String]) -> Result<(Pin, Found)> {
     let looked_up: Vec<&str> = names.iter().map(String::as_str).collect();
     let pinned = Pin::newest_with(table, &feed.ledger, &looked_up).await?;
-    let (pin, found) = pinned.ok_or_else(|| {
-        Error::new(ErrorKind::TableInvalid, "there is no table")
-            .with_object(table.uri())
-            .with_advice("check the address")
-    })?;
+    let (pin, found) = pinned.ok_or_else(|| crate::table::missing(table))?;
     let column = feed.source_file_column.as_deref().unwrap_or_default();
     if pin.layout().schema.index_of(column).is_err() {
         return Err(Error::new(

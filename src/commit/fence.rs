@@ -3,27 +3,23 @@
 use super::pin::Base;
 use super::{Pin, adopt, back_off, lost_every_race, move_pointer, pin_again, unknown};
 use crate::environment::Environment;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::table::{CommitOutcome, Table};
 
 /// Puts the ledger behind a new fence, and pins the table behind it: whatever was planned before, and
 /// is not committed at this pin, never will be. A fence that another moves meanwhile serves as well.
 ///
 /// # Errors
-/// [`ErrorKind::TableInvalid`] where there is no table; [`ErrorKind::Contention`] when `attempts_max` races were
-/// lost; [`ErrorKind::CommitUnknown`]; those of the storage. No ingest is worse off for a fence: those
-/// under way plan again.
+/// [`crate::table::missing`]; [`Contention`](crate::error::ErrorKind::Contention) when `attempts_max` races were
+/// lost; [`CommitUnknown`](crate::error::ErrorKind::CommitUnknown); those of the storage. No ingest is worse off
+/// for a fence: those under way plan again.
 pub async fn move_fence(
     environment: &Environment,
     table: &dyn Table,
     ledger: &str,
     attempts_max: u32,
 ) -> Result<Pin> {
-    let mut pin = Pin::newest(table, ledger).await?.ok_or_else(|| {
-        Error::new(ErrorKind::TableInvalid, "there is no table")
-            .with_object(table.uri())
-            .with_advice("check the address")
-    })?;
+    let mut pin = Pin::newest(table, ledger).await?.ok_or_else(|| crate::table::missing(table))?;
     let before = pin.ledger.fence();
     let mut in_doubt = None;
     for attempt in 1..=attempts_max {

@@ -109,12 +109,7 @@ impl Pin {
 
     /// Where the data files of what is planned on this pin go.
     pub fn destination(&self, table: &dyn Table) -> Destination {
-        Destination {
-            store: Arc::clone(table.store()),
-            root: table.root().clone(),
-            layout: Arc::clone(self.layout()),
-            origin: self.origin(),
-        }
+        Destination::in_table(table, self.layout(), self.origin())
     }
 
     /// What the names of those files tell.

@@ -193,12 +193,7 @@ impl<'a> Remover<'a> {
             part_bytes: self.table.part_bytes().unwrap_or(limits.part_bytes),
             ..limits
         };
-        let destination = Destination {
-            store: Arc::clone(self.table.store()),
-            root: self.table.root().clone(),
-            layout: Arc::clone(layout),
-            origin: self.origin.clone(),
-        };
+        let destination = Destination::in_table(self.table, layout, self.origin.clone());
         let mut writer =
             TableWriter::new(destination, limits, Arc::clone(entropy), Arc::clone(clock), budget)?;
         loop {

@@ -17,7 +17,7 @@ use super::{WriterLimits, statistics};
 use crate::clock::{Clock, Entropy};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{MemoryBudget, Reservation};
-use crate::table::{ColumnStatistics, DataFile, FileOrigin, Layout, Value};
+use crate::table::{ColumnStatistics, DataFile, FileOrigin, Layout, Table, Value};
 
 /// Data files of one append: what is known of each is held until the commit.
 const DATA_FILES_MAX: usize = 10_000;
@@ -33,6 +33,14 @@ pub struct Destination {
     pub layout: Arc<Layout>,
     /// What their names tell.
     pub origin: FileOrigin,
+}
+
+impl Destination {
+    /// The folder of `table`.
+    pub fn in_table(table: &dyn Table, layout: &Arc<Layout>, origin: FileOrigin) -> Self {
+        let (store, root) = (Arc::clone(table.store()), table.root().clone());
+        Self { store, root, layout: Arc::clone(layout), origin }
+    }
 }
 
 /// Turns batches into the data files of one append, a file at a time or one for each partition.

@@ -371,6 +371,13 @@ pub async fn delete_data_files(table: &dyn Table, files: impl Iterator<Item = &D
     }
 }
 
+/// [`ErrorKind::TableInvalid`]: there is no table where there must be one.
+pub fn missing(table: &dyn Table) -> Error {
+    Error::new(ErrorKind::TableInvalid, "there is no table")
+        .with_object(table.uri())
+        .with_advice("check the address")
+}
+
 /// Opens the feed's table, whether it exists or not.
 ///
 /// # Errors

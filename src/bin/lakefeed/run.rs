@@ -217,11 +217,7 @@ async fn sum_up(environment: &Environment, feed: &Feed, table: &dyn Table) -> Re
 
 /// The newest version of a table that must be there.
 async fn existing(table: &dyn Table, ledger: &str) -> Result<Snapshot> {
-    table.load(ledger).await?.ok_or_else(|| {
-        Error::new(ErrorKind::TableInvalid, "there is no table")
-            .with_object(table.uri())
-            .with_advice("check the address")
-    })
+    table.load(ledger).await?.ok_or_else(|| table::missing(table))
 }
 
 async fn ledger(command: &LedgerCommand) -> Result<ExitCode> {

@@ -12,8 +12,8 @@ use arrow::array::RecordBatch;
 use delta_kernel::engine::arrow_data::EngineDataArrowExt;
 use delta_kernel::snapshot::{Snapshot as KernelSnapshot, SnapshotRef};
 use delta_kernel::{ActionReconciliationIterator, Engine};
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStoreExt};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use url::Url;
@@ -131,26 +131,27 @@ impl DeltaTable {
                 continue;
             }
             let path = self.log().join(part.filename.as_str());
-            let checkpoint = self.store.head(&path).await;
-            let checkpoint = checkpoint.map_err(|cause| storage_error(path.as_ref(), cause))?;
-            largest = self.largest_row_group_of(&checkpoint).await?.max(largest);
-            for sidecar in self.sidecars_of(checkpoint).await? {
+            let size = part.location.size;
+            largest = self.largest_row_group_of(&path, size).await?.max(largest);
+            if !sidecars::are_wanted(snapshot) {
+                continue;
+            }
+            for sidecar in self.sidecars_of(&path, size).await? {
                 let path = self.sidecar(&sidecar);
                 let sidecar = self.store.head(&path).await;
                 let sidecar = sidecar.map_err(|cause| storage_error(path.as_ref(), cause))?;
-                largest = self.largest_row_group_of(&sidecar).await?.max(largest);
+                largest = self.largest_row_group_of(&path, sidecar.size).await?.max(largest);
             }
         }
         Ok(largest)
     }
 
-    async fn largest_row_group_of(&self, file: &ObjectMeta) -> Result<u64> {
-        let (path, size) = (file.location.clone(), file.size);
+    async fn largest_row_group_of(&self, path: &Path, size: u64) -> Result<u64> {
         let footer = async {
             let end_bytes = FOOTER_BYTES.min(size);
             StoredFile::open(&self.store, path.clone(), size, end_bytes).await?.metadata().await
         };
-        let footer = footer.await.map_err(|cause| unreadable(&path, cause))?;
+        let footer = footer.await.map_err(|cause| unreadable(path, cause))?;
         let sizes = footer.metadata().row_groups().iter().map(|group| group.total_byte_size());
         Ok(sizes.map(i64::unsigned_abs).max().unwrap_or(0))
     }

@@ -225,7 +225,7 @@ impl DeltaTable {
             return Ok(0);
         }
         let mut named = stream::iter(checkpoints)
-            .map(|checkpoint| self.sidecars_of(checkpoint))
+            .map(async |file| self.sidecars_of(&file.location, file.size).await)
             .buffer_unordered(CHECKPOINTS_IN_FLIGHT_MAX);
         while let Some(names) = named.try_next().await? {
             for name in names {
@@ -241,12 +241,11 @@ impl DeltaTable {
     ///
     /// # Errors
     /// [`ErrorKind::StorageUnavailable`], also for what is no checkpoint.
-    pub(super) async fn sidecars_of(&self, checkpoint: ObjectMeta) -> Result<Vec<String>> {
-        let path = checkpoint.location.clone();
+    pub(super) async fn sidecars_of(&self, path: &Path, size: u64) -> Result<Vec<String>> {
         if path.extension() == Some("json") {
-            return self.sidecars_in_json(&checkpoint).await;
+            return self.sidecars_in_json(path, size).await;
         }
-        self.sidecars_in_parquet(checkpoint).await.map_err(|cause| {
+        self.sidecars_in_parquet(path, size).await.map_err(|cause| {
             Error::new(ErrorKind::StorageUnavailable, "a checkpoint cannot be read")
                 .with_object(path.as_ref())
                 .with_cause(cause)
@@ -255,11 +254,11 @@ impl DeltaTable {
 
     async fn sidecars_in_parquet(
         &self,
-        checkpoint: ObjectMeta,
+        path: &Path,
+        size: u64,
     ) -> Result<Vec<String>, ParquetError> {
-        let ObjectMeta { location, size, .. } = checkpoint;
         let mut file =
-            StoredFile::open(&self.store, location, size, FOOTER_BYTES.min(size)).await?;
+            StoredFile::open(&self.store, path.clone(), size, FOOTER_BYTES.min(size)).await?;
         let footer = file.metadata().await?;
         let leaves = footer.parquet_schema().columns();
         let is_path = |leaf: &str| leaf == format!("{COLUMN}.{PATH}");
@@ -280,9 +279,8 @@ impl DeltaTable {
         Ok(names)
     }
 
-    async fn sidecars_in_json(&self, checkpoint: &ObjectMeta) -> Result<Vec<String>> {
-        let path = &checkpoint.location;
-        if checkpoint.size > JSON_BYTES_MAX {
+    async fn sidecars_in_json(&self, path: &Path, size: u64) -> Result<Vec<String>> {
+        if size > JSON_BYTES_MAX {
             return Err(Error::new(
                 ErrorKind::TableTooLarge,
                 format!("a checkpoint of JSON has more than {}", display_bytes(JSON_BYTES_MAX)),

@@ -264,12 +264,11 @@ impl Process {
     pub async fn write(&self, layout: &Arc<Layout>, batch: &RecordBatch) -> Vec<DataFile> {
         let Environment { clock, entropy, budget, .. } = &self.environment;
         let mut writer = TableWriter::new(
-            Destination {
-                store: Arc::clone(self.table.store()),
-                root: self.table.root().clone(),
-                layout: Arc::clone(layout),
-                origin: FileOrigin { ledger: LEDGER.to_owned(), fence: 0 },
-            },
+            Destination::in_table(
+                self.table.as_ref(),
+                layout,
+                FileOrigin { ledger: LEDGER.to_owned(), fence: 0 },
+            ),
             WriterLimits::within(WRITER_BYTES, layout.schema.fields().len()).unwrap(),
             Arc::clone(entropy),
             Arc::clone(clock),
