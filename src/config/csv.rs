@@ -2,63 +2,112 @@
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{file, values, wrong};
-use crate::csv::Dialect;
+use super::{file, values, word, wrong};
+use crate::csv::{DialectOptions, LineEnding};
 use crate::error::Result;
 
-/// How a feed's CSV objects are written: `[feed.csv]`, or `--csv key=value`.
+/// The longest delimiter.
+const DELIMITER_BYTES_MAX: usize = 8;
+
+/// How a feed's CSV objects are written: `[feed.csv]`, or `--csv key=value`. What is found out for each
+/// object where it is absent is `"auto"`, which can be said as well.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CsvOptions {
     /// What separates fields.
-    #[serde(deserialize_with = "byte")]
-    pub delimiter: u8,
+    #[serde(deserialize_with = "delimiter")]
+    pub delimiter: Option<Vec<u8>>,
     /// What may enclose a field, if anything.
+    #[serde(deserialize_with = "byte_false_or_auto")]
+    pub quote: Option<Option<u8>>,
+    /// What makes the next byte data; where there is none, quotes inside quotes are doubled.
+    #[serde(deserialize_with = "byte_false_or_auto")]
+    pub escape: Option<Option<u8>>,
+    /// What a line begins with that is no row.
     #[serde(deserialize_with = "byte_or_false")]
-    pub quote: Option<u8>,
-    /// What takes the meaning from a quote inside quotes; where absent, quotes are doubled.
-    #[serde(deserialize_with = "byte_or_false")]
-    pub escape: Option<u8>,
-    /// Whether the first line names the columns.
-    pub header: bool,
+    pub comment: Option<u8>,
+    /// What ends a line.
+    #[serde(deserialize_with = "line_ending")]
+    pub line_ending: Option<LineEnding>,
+    /// Whether there is a header.
+    #[serde(deserialize_with = "bool_or_auto")]
+    pub header: Option<bool>,
+    /// How many rows the header has.
+    pub header_rows: Option<u32>,
+    /// The columns' names, in the place of those in the header.
+    pub columns: Vec<String>,
+    /// Lines before the header that are no rows.
+    #[serde(deserialize_with = "number_or_auto")]
+    pub skip_lines: Option<u64>,
+    /// Lines at the end that are no rows.
+    pub footer_lines: u64,
     /// Unquoted spellings of null.
     pub null_values: Vec<String>,
+    /// Whether the spaces around unquoted text are no part of it.
+    pub trim: bool,
     /// Whether types are inferred; otherwise every column is a string.
     pub infer: bool,
 }
 
 impl Default for CsvOptions {
     fn default() -> Self {
-        let Dialect { delimiter, quote, escape, header, null_values } = Dialect::default();
-        Self { delimiter, quote, escape, header, null_values, infer: true }
+        Self {
+            delimiter: None,
+            quote: None,
+            escape: None,
+            comment: None,
+            line_ending: None,
+            header: None,
+            header_rows: None,
+            columns: Vec::new(),
+            skip_lines: None,
+            footer_lines: 0,
+            null_values: vec![String::new()],
+            trim: false,
+            infer: true,
+        }
     }
 }
 
 impl CsvOptions {
-    /// Sets the option `key` as the command line writes it: `null_values` separated by commas.
+    /// Sets the option `key` as the command line writes it: lists are separated by commas.
     ///
     /// # Errors
     /// [`crate::error::ErrorKind::Configuration`], as from the file.
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
+        let list = || value.split(',').map(str::to_owned).collect();
         match key {
-            "delimiter" => self.delimiter = parse_byte(value)?,
-            "quote" => self.quote = parse_byte_or_false(value)?,
-            "escape" => self.escape = parse_byte_or_false(value)?,
-            "header" => self.header = parse_bool(value)?,
-            "null_values" => self.null_values = value.split(',').map(str::to_owned).collect(),
+            "delimiter" => self.delimiter = parse_delimiter(value)?,
+            "quote" => self.quote = parse_or_auto(value, parse_byte_or_false)?,
+            "escape" => self.escape = parse_or_auto(value, parse_byte_or_false)?,
+            "comment" => self.comment = parse_byte_or_false(value)?,
+            "line_ending" => self.line_ending = parse_or_auto(value, |text| word(text))?,
+            "header" => self.header = parse_or_auto(value, parse_bool)?,
+            "header_rows" => self.header_rows = Some(parse_number(value)?),
+            "columns" => self.columns = list(),
+            "skip_lines" => self.skip_lines = parse_or_auto(value, parse_number)?,
+            "footer_lines" => self.footer_lines = parse_number(value)?,
+            "null_values" => self.null_values = list(),
+            "trim" => self.trim = parse_bool(value)?,
             "infer" => self.infer = parse_bool(value)?,
             _ => return Err(file::unknown::<Self>(key, "--csv")),
         }
         Ok(())
     }
 
-    /// What the decoder needs to know.
-    pub fn dialect(&self) -> Dialect {
-        Dialect {
-            delimiter: self.delimiter,
+    /// What is said of the objects' dialect.
+    pub fn dialect_options(&self) -> DialectOptions {
+        DialectOptions {
+            delimiter: self.delimiter.clone(),
             quote: self.quote,
             escape: self.escape,
+            comment: self.comment,
+            line_ending: self.line_ending,
+            skip_lines: self.skip_lines,
             header: self.header,
+            header_rows: self.header_rows,
+            footer_lines: self.footer_lines,
+            trim: self.trim,
             null_values: self.null_values.clone(),
         }
     }
@@ -68,8 +117,10 @@ impl CsvOptions {
     /// # Errors
     /// [`crate::error::ErrorKind::Configuration`], naming the option.
     pub fn validate(&self) -> Result<()> {
-        let Self { delimiter, quote, escape, .. } = *self;
-        if quote == Some(delimiter) || escape == Some(delimiter) {
+        let quote = self.quote.flatten();
+        let escape = self.escape.flatten();
+        let in_delimiter = |byte: u8| self.delimiter.iter().flatten().any(|&other| other == byte);
+        if quote.is_some_and(in_delimiter) || escape.is_some_and(in_delimiter) {
             return Err(wrong("delimiter is the quote or the escape as well")
                 .with_advice("give each a byte of its own"));
         }
@@ -77,22 +128,70 @@ impl CsvOptions {
             return Err(wrong("escape is the quote as well")
                 .with_advice("leave escape out: quotes inside quotes are then doubled"));
         }
-        if escape.is_some() && quote.is_none() {
-            return Err(wrong("escape is given, but there is no quote")
-                .with_advice("leave escape out, or give a quote"));
+        if self.header == Some(false) && self.header_rows.is_some_and(|rows| rows > 0) {
+            return Err(wrong("header_rows is given, but there is no header")
+                .with_advice("leave one of them out"));
         }
-        Ok(())
+        self.dialect_options().or_default().check()
     }
 }
 
-/// One byte: itself, or `tab` or `\t`. Line ends are taken.
+/// One byte: itself, a tab as `tab` or `\t`, any as `\x01`. Line ends are taken.
 fn parse_byte(text: &str) -> Result<u8> {
-    match text.as_bytes() {
-        b"tab" | b"\\t" => Ok(b'\t'),
+    match unescaped(text)?.as_slice() {
         [byte] if !matches!(byte, b'\n' | b'\r') => Ok(*byte),
         _ => Err(wrong(format!("{text:?} is not a single byte"))
             .with_advice("write one ASCII character other than a line end, or tab")),
     }
+}
+
+fn parse_delimiter(text: &str) -> Result<Option<Vec<u8>>> {
+    if text == "auto" {
+        return Ok(None);
+    }
+    let bytes = unescaped(text)?;
+    let legal = !bytes.is_empty()
+        && bytes.len() <= DELIMITER_BYTES_MAX
+        && !bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r'));
+    legal.then_some(Some(bytes)).ok_or_else(|| {
+        wrong(format!("{text:?} is not a delimiter")).with_advice(format!(
+            "write 1 to {DELIMITER_BYTES_MAX} characters other than line ends, or tab, or auto"
+        ))
+    })
+}
+
+/// A text's bytes, with `tab`, `\t`, `\\` and `\xNN` for what is hard to write.
+fn unescaped(text: &str) -> Result<Vec<u8>> {
+    if text == "tab" {
+        return Ok(vec![b'\t']);
+    }
+    if text == "\\" {
+        return Ok(vec![b'\\']);
+    }
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let Some((&next, after)) = rest.split_first() {
+        let hex = |digits: &[u8]| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            u8::from_str_radix(digits, 16).ok()
+        };
+        let (byte, left) = match (next, after) {
+            (b'\\', [b't', after @ ..]) => (b'\t', after),
+            (b'\\', [b'\\', after @ ..]) => (b'\\', after),
+            (b'\\', [b'x', high, low, after @ ..]) if hex(&[*high, *low]).is_some() => {
+                (hex(&[*high, *low]).unwrap_or_default(), after)
+            }
+            (b'\\', _) => {
+                return Err(wrong(format!("{text:?} has an escape that is not known"))
+                    .with_advice(
+                        "there are \\t, \\\\ and \\x followed by two hexadecimal digits",
+                    ));
+            }
+            (other, after) => (other, after),
+        };
+        bytes.push(byte);
+        rest = left;
+    }
+    Ok(bytes)
 }
 
 fn parse_byte_or_false(text: &str) -> Result<Option<u8>> {
@@ -103,8 +202,33 @@ fn parse_bool(text: &str) -> Result<bool> {
     text.parse().map_err(|_| wrong(format!("{text:?} is neither true nor false")))
 }
 
-fn byte<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
-    parse_byte(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+fn parse_number<T: std::str::FromStr>(text: &str) -> Result<T> {
+    text.parse().map_err(|_| wrong(format!("{text:?} is not a number that fits")))
+}
+
+/// Nothing for `auto`, which is to be found out.
+fn parse_or_auto<T>(text: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
+    if text == "auto" { Ok(None) } else { parse(text).map(Some) }
+}
+
+/// A boolean, a number or a string of the file, as the command line would write it.
+fn written<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a string, a number, true or false")]
+    enum Written {
+        Bool(bool),
+        Number(u64),
+        Text(String),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::Bool(value) => value.to_string(),
+        Written::Number(value) => value.to_string(),
+        Written::Text(value) => value,
+    })
+}
+
+fn delimiter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
+    parse_delimiter(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 fn byte_or_false<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
@@ -112,6 +236,24 @@ fn byte_or_false<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8
         Some(text) => parse_byte(&text).map(Some).map_err(D::Error::custom),
         None => Ok(None),
     }
+}
+
+fn byte_false_or_auto<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<u8>>, D::Error> {
+    parse_or_auto(&written(deserializer)?, parse_byte_or_false).map_err(D::Error::custom)
+}
+
+fn bool_or_auto<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    parse_or_auto(&written(deserializer)?, parse_bool).map_err(D::Error::custom)
+}
+
+fn number_or_auto<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    parse_or_auto(&written(deserializer)?, parse_number).map_err(D::Error::custom)
+}
+
+fn line_ending<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LineEnding>, D::Error> {
+    parse_or_auto(&String::deserialize(deserializer)?, |text| word(text)).map_err(D::Error::custom)
 }
 
 #[cfg(test)]
@@ -125,17 +267,48 @@ mod tests {
             ("delimiter", "\\t"),
             ("quote", "'"),
             ("escape", "\\"),
-            ("header", "false"),
+            ("comment", "#"),
+            ("line_ending", "crlf"),
+            ("header", "true"),
+            ("header_rows", "2"),
+            ("columns", "a,b"),
+            ("skip_lines", "3"),
+            ("footer_lines", "1"),
             ("null_values", ",NA,null"),
+            ("trim", "true"),
             ("infer", "false"),
         ] {
             options.set(key, value).unwrap();
         }
-        let file = "delimiter = \"tab\"\nquote = \"'\"\nescape = \"\\\\\"\nheader = false\n\
-                    null_values = [\"\", \"NA\", \"null\"]\ninfer = false\n";
+        let file = "delimiter = \"tab\"\nquote = \"'\"\nescape = \"\\\\\"\ncomment = \"#\"\n\
+                    line_ending = \"crlf\"\nheader = true\nheader_rows = 2\ncolumns = [\"a\", \"b\"]\n\
+                    skip_lines = 3\nfooter_lines = 1\n\
+                    null_values = [\"\", \"NA\", \"null\"]\ntrim = true\ninfer = false\n";
         assert_eq!(options, toml::from_str(file).unwrap());
         options.set("quote", "false").unwrap();
-        assert_eq!(options.quote, None);
+        assert_eq!(options.quote, Some(None));
+    }
+
+    #[test]
+    fn auto_is_what_is_not_said() {
+        let mut options = CsvOptions::default();
+        for key in ["delimiter", "quote", "escape", "line_ending", "header", "skip_lines"] {
+            options.set(key, "auto").unwrap();
+        }
+        let file = "delimiter = \"auto\"\nquote = \"auto\"\nescape = \"auto\"\n\
+                    line_ending = \"auto\"\nheader = \"auto\"\nskip_lines = \"auto\"\n";
+        assert_eq!(options, CsvOptions::default());
+        assert_eq!(options, toml::from_str(file).unwrap());
+    }
+
+    #[test]
+    fn any_byte_can_be_written() {
+        let delimiter = |text: &str| parse_delimiter(text).unwrap().unwrap();
+        assert_eq!(delimiter("\\x01"), b"\x01");
+        assert_eq!(delimiter("||"), b"||");
+        assert_eq!(delimiter("a\\\\\\t"), b"a\\\t");
+        assert_eq!(delimiter("\\"), b"\\");
+        assert!(parse_delimiter("\\q").is_err() && parse_delimiter("\\x0").is_err());
     }
 
     #[test]
@@ -146,9 +319,10 @@ mod tests {
             refused("delimeter", ";"),
             "unknown field \"delimeter\" in --csv; did you mean \"delimiter\"?"
         );
-        assert!(refused("delimiter", ";;").starts_with("\";;\" is not a single byte"));
+        assert!(refused("delimiter", "123456789").starts_with("\"123456789\" is not a delimiter"));
         assert!(refused("delimiter", "\n").contains("line end"));
         assert_eq!(refused("header", "yes"), "\"yes\" is neither true nor false");
+        assert!(refused("skip_lines", "-1").contains("is not a number"));
     }
 
     #[test]
@@ -159,8 +333,12 @@ mod tests {
             options.validate().map_err(|error| error.message().to_owned())
         };
         assert_eq!(with(&[("delimiter", "|"), ("escape", "\\")]), Ok(()));
-        assert!(with(&[("delimiter", "\"")]).unwrap_err().contains("as well"));
-        assert!(with(&[("escape", "\"")]).unwrap_err().contains("as well"));
-        assert!(with(&[("quote", "false"), ("escape", "\\")]).unwrap_err().contains("no quote"));
+        assert_eq!(with(&[("delimiter", "||")]), Ok(()));
+        assert_eq!(with(&[("delimiter", "\\x01")]), Ok(()));
+        assert!(with(&[("delimiter", "\""), ("quote", "\"")]).unwrap_err().contains("as well"));
+        assert!(with(&[("escape", "\""), ("quote", "\"")]).unwrap_err().contains("as well"));
+        assert!(
+            with(&[("header", "false"), ("header_rows", "2")]).unwrap_err().contains("no header")
+        );
     }
 }

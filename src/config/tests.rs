@@ -44,7 +44,7 @@ fn a_full_file_is_read() {
     assert_eq!(feed.source_file_column, None);
     assert_eq!(feed.columns["price"].to_string(), "decimal(15,2)");
     assert_eq!(feed.target_file_bytes, 1000);
-    assert_eq!((feed.csv.delimiter, feed.csv.quote), (b';', None));
+    assert_eq!((feed.csv.delimiter.as_deref(), feed.csv.quote), (Some(&b";"[..]), Some(None)));
     assert_eq!(feed.sample_bytes_max, Feed::default().sample_bytes_max);
 }
 

@@ -117,7 +117,7 @@ impl Decoder {
             lines: LineCounter { byte: 0, position: 0, line: 1 },
             taken: 0,
             started: false,
-            header_due: dialect.header,
+            header_due: dialect.has_header(),
             ended: false,
             batch_rows: 0,
             batch_start: 0,

@@ -7,28 +7,107 @@ use crate::error::{Error, ErrorKind, Result};
 /// What may come before the first row, and is no part of it.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// How a CSV object is written down.
+/// How a CSV object is written down: all of it decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dialect {
-    /// The byte between two fields.
-    pub delimiter: u8,
+    /// What is between two fields: one byte, or several.
+    pub delimiter: Vec<u8>,
     /// The byte around a field that holds delimiters or line ends; none: there are no such fields.
     pub quote: Option<u8>,
-    /// The byte that, within quotes, makes the next byte data. None: a quote is escaped by another.
+    /// The byte that makes the next byte data. None: a quote is escaped by another.
     pub escape: Option<u8>,
-    /// Whether the first row names the columns.
-    pub header: bool,
+    /// A line that begins with this byte is no row.
+    pub comment: Option<u8>,
+    /// What ends a line.
+    pub line_ending: LineEnding,
+    /// Lines before the header, or before the first row, that are no rows.
+    pub skip_lines: u64,
+    /// The rows that name the columns; 0: none does.
+    pub header_rows: u32,
+    /// Lines at the object's end that are no rows.
+    pub footer_lines: u64,
+    /// Whether the spaces around an unquoted field of text are no part of it.
+    pub trim: bool,
     /// What stands for null. In a quoted field it does not, if the column is text.
     pub null_values: Vec<String>,
+}
+
+/// What ends a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LineEnding {
+    /// LF, with a CR before it or not.
+    Lf,
+    /// CR and LF together; either alone is data.
+    Crlf,
+    /// CR; LF is data.
+    Cr,
+    /// LF, CR, or both together.
+    Mixed,
+}
+
+/// What is said of a dialect beforehand. What is not said is found out for each object by
+/// [`super::detect`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DialectOptions {
+    /// As [`Dialect::delimiter`].
+    pub delimiter: Option<Vec<u8>>,
+    /// As [`Dialect::quote`]; `Some(None)` says that there is none.
+    pub quote: Option<Option<u8>>,
+    /// As [`Dialect::escape`].
+    pub escape: Option<Option<u8>>,
+    /// As [`Dialect::comment`]; never found out.
+    pub comment: Option<u8>,
+    /// As [`Dialect::line_ending`].
+    pub line_ending: Option<LineEnding>,
+    /// As [`Dialect::skip_lines`].
+    pub skip_lines: Option<u64>,
+    /// Whether there is a header.
+    pub header: Option<bool>,
+    /// As [`Dialect::header_rows`], where there is a header; else 1.
+    pub header_rows: Option<u32>,
+    /// As [`Dialect::footer_lines`]; never found out.
+    pub footer_lines: u64,
+    /// As [`Dialect::trim`]; never found out.
+    pub trim: bool,
+    /// As [`Dialect::null_values`]; never found out.
+    pub null_values: Vec<String>,
+}
+
+impl DialectOptions {
+    /// The dialect where what is not said is as [`Dialect::default`] has it.
+    pub fn or_default(&self) -> Dialect {
+        let default = Dialect::default();
+        Dialect {
+            delimiter: self.delimiter.clone().unwrap_or(default.delimiter),
+            quote: self.quote.unwrap_or(default.quote),
+            escape: self.escape.unwrap_or(default.escape),
+            comment: self.comment,
+            line_ending: self.line_ending.unwrap_or(default.line_ending),
+            skip_lines: self.skip_lines.unwrap_or(default.skip_lines),
+            header_rows: match self.header {
+                Some(false) => 0,
+                _ => self.header_rows.unwrap_or(default.header_rows),
+            },
+            footer_lines: self.footer_lines,
+            trim: self.trim,
+            null_values: self.null_values.clone(),
+        }
+    }
 }
 
 impl Default for Dialect {
     fn default() -> Self {
         Self {
-            delimiter: b',',
+            delimiter: vec![b','],
             quote: Some(b'"'),
             escape: None,
-            header: true,
+            comment: None,
+            line_ending: LineEnding::Lf,
+            skip_lines: 0,
+            header_rows: 1,
+            footer_lines: 0,
+            trim: false,
             null_values: vec![String::new()],
         }
     }
@@ -40,22 +119,39 @@ impl Dialect {
     /// # Errors
     /// [`ErrorKind::Configuration`].
     pub fn check(&self) -> Result<()> {
-        let special: Vec<u8> =
-            [Some(self.delimiter), self.quote, self.own_escape()].into_iter().flatten().collect();
-        for (i, byte) in special.iter().enumerate() {
-            let usable = byte.is_ascii() && !byte.is_ascii_alphanumeric();
-            if !usable || b"\0\r\n".contains(byte) {
+        let wrong = |message: String, advice: &str| {
+            Err(Error::new(ErrorKind::Configuration, message).with_advice(advice))
+        };
+        if self.delimiter.is_empty() {
+            return wrong("there is no delimiter".to_owned(), "give one");
+        }
+        let single: Vec<u8> =
+            [self.quote, self.own_escape(), self.comment].into_iter().flatten().collect();
+        for byte in self.delimiter.iter().chain(&single) {
+            if b"\0\r\n".contains(byte) {
                 let message = format!("{:?} cannot delimit, quote or escape", char::from(*byte));
-                return Err(Error::new(ErrorKind::Configuration, message)
-                    .with_advice("take an ASCII punctuation mark, a space or a tab"));
-            }
-            if special[..i].contains(byte) {
-                let message = format!("{:?} has two meanings", char::from(*byte));
-                return Err(Error::new(ErrorKind::Configuration, message)
-                    .with_advice("delimiter, quote and escape must differ"));
+                return wrong(message, "take a mark other than a line end");
             }
         }
+        for (i, byte) in single.iter().enumerate() {
+            if !byte.is_ascii() || byte.is_ascii_alphanumeric() {
+                let message = format!("{:?} cannot quote, escape or comment", char::from(*byte));
+                return wrong(message, "take an ASCII punctuation mark");
+            }
+            if single[..i].contains(byte) || self.delimiter.contains(byte) {
+                let message = format!("{:?} has two meanings", char::from(*byte));
+                return wrong(message, "delimiter, quote, escape and comment must differ");
+            }
+        }
+        if std::str::from_utf8(&self.delimiter).is_err() {
+            return wrong("the delimiter is not UTF-8".to_owned(), "take another");
+        }
         Ok(())
+    }
+
+    /// Whether there is a header.
+    pub fn has_header(&self) -> bool {
+        self.header_rows > 0
     }
 
     /// The escape, where it is not the quote itself: a quote that escapes a quote is doubling.
@@ -140,10 +236,12 @@ mod tests {
     #[test]
     fn a_byte_means_one_thing() {
         Dialect::default().check().unwrap();
-        Dialect { delimiter: b'\t', escape: Some(b'\\'), ..Default::default() }.check().unwrap();
+        Dialect { delimiter: b"\t".to_vec(), escape: Some(b'\\'), ..Default::default() }
+            .check()
+            .unwrap();
         Dialect { escape: Some(b'"'), ..Default::default() }.check().unwrap();
-        for delimiter in [b'"', b'\n', b'\r', 0, b'a', b'0', 0xA7] {
-            let dialect = Dialect { delimiter, ..Default::default() };
+        for delimiter in [b'"', b'\n', b'\r', 0, 0xA7] {
+            let dialect = Dialect { delimiter: vec![delimiter], ..Default::default() };
             assert_eq!(dialect.check().unwrap_err().kind(), ErrorKind::Configuration);
         }
     }

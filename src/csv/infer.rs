@@ -38,7 +38,7 @@ pub fn read_header(sample: Sample<'_>, dialect: &Dialect) -> Result<Option<Vec<S
     };
     // Later rows are the decoder's to judge, one by one.
     first.iter().try_for_each(|field| check_text(field, true))?;
-    if !dialect.header {
+    if !dialect.has_header() {
         return Ok(Some((1..=first.len()).map(|i| format!("column_{i}")).collect()));
     }
     let reader = FieldReader::new(dialect);
@@ -102,7 +102,7 @@ impl Inference {
         let reader = FieldReader::new(&self.dialect);
         let rows = SampleRows::new(sample, &self.dialect);
         let mut evidence = vec![Evidence::default(); names.len()];
-        rows.for_each(names.len(), usize::from(self.dialect.header), |position, field| {
+        rows.for_each(names.len(), usize::from(self.dialect.has_header()), |position, field| {
             self.rows += u64::from(position == 0);
             let text = reader.text(field);
             if !reader.is_null(&text) {
@@ -404,7 +404,7 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::SourceInvalid, "{bad}");
             assert!(error.position().is_some() && error.advice().is_some());
         }
-        let bare = Dialect { header: false, ..Dialect::default() };
+        let bare = Dialect { header_rows: 0, ..Dialect::default() };
         let sample = Sample { bytes: b"1,2\n", whole: true };
         assert_eq!(read_header(sample, &bare).unwrap().unwrap(), ["column_1", "column_2"]);
     }

@@ -19,6 +19,7 @@
 
 mod column;
 mod decode;
+mod detect;
 mod dialect;
 mod infer;
 mod reject;
@@ -28,6 +29,7 @@ mod tests;
 mod value;
 
 pub use decode::{DecodePlan, Decoded, Decoder, Limits};
-pub use dialect::Dialect;
+pub use detect::{Detection, detect};
+pub use dialect::{Dialect, DialectOptions, LineEnding};
 pub use infer::{Inference, Sample, read_header};
 pub use reject::Reject;

@@ -69,7 +69,7 @@ pub(super) enum Shape {
 impl Structure {
     pub(super) fn new(dialect: &Dialect, fields_per_row: usize, row_bytes_max: usize) -> Self {
         let mut structure = Self {
-            delimiter: dialect.delimiter,
+            delimiter: dialect.delimiter[0],
             quote: dialect.quote,
             escape: dialect.own_escape(),
             fields_per_row,

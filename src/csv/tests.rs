@@ -157,7 +157,7 @@ fn value_for(column: usize) -> BoxedStrategy<String> {
 
 /// A field of this text as the dialect writes it.
 fn rendered(dialect: &Dialect, text: &str, quote_anyway: bool) -> String {
-    let special = ['\r', '\n', char::from(dialect.delimiter)];
+    let special = ['\r', '\n', char::from(dialect.delimiter[0])];
     let Some(quote) = dialect.quote.map(char::from) else {
         return text.replace(special, "_");
     };
@@ -184,11 +184,12 @@ fn dialects() -> impl Strategy<Value = Dialect> {
         prop_oneof![2 => Just(vec![String::new()]), 1 => Just(vec!["NA".to_owned(), "1".to_owned()])],
     )
         .prop_map(|(delimiter, quote, escape, null_values)| Dialect {
-            delimiter,
+            delimiter: vec![delimiter],
             quote,
             escape,
-            header: false,
+            header_rows: 0,
             null_values,
+            ..Dialect::default()
         })
 }
 
@@ -216,7 +217,7 @@ fn render(dialect: &Dialect, table: &[(Vec<(String, bool)>, &str)]) -> Vec<u8> {
     for (row, end) in table {
         let row: Vec<_> =
             row.iter().map(|(text, quoted)| rendered(dialect, text, *quoted)).collect();
-        text.extend_from_slice(row.join(&char::from(dialect.delimiter).to_string()).as_bytes());
+        text.extend_from_slice(row.join(&char::from(dialect.delimiter[0]).to_string()).as_bytes());
         text.extend_from_slice(end.as_bytes());
     }
     text
@@ -277,7 +278,7 @@ proptest! {
         limits in limits(),
         slices in proptest::collection::vec(1..20_usize, 1..8),
     ) {
-        let dialect = Dialect { escape, header: false, ..Dialect::default() };
+        let dialect = Dialect { escape, header_rows: 0, ..Dialect::default() };
         let plan = plan(&[("a", DataType::Utf8, true), ("b", DataType::Int64, false)]);
         check(&plan, &dialect, limits, &tokens.concat(), &slices)?;
     }

@@ -55,7 +55,7 @@ impl<'a> Rows<'a> {
         Self {
             layout,
             limits,
-            dialect: run.feed.csv.dialect(),
+            dialect: run.feed.csv.dialect_options().or_default(),
             source_column: source_column.map(|column| (column, task.candidate.name.as_str())),
             uri: &task.object.location.uri,
             observer: run.observer,

@@ -30,7 +30,7 @@ pub(super) struct Inferred {
 /// [`SAMPLE_OBJECTS_MAX`] of them. Not of fewer where time runs out: a table's columns are for ever.
 pub(super) async fn infer(feed: &Feed, tasks: Vec<Task>, time: &Timekeeper<'_>) -> Inferred {
     let mut inferred = Inferred { definition: Ok(None), failed: vec![], tasks: vec![] };
-    let mut inference = Inference::new(feed.csv.dialect(), folded_name);
+    let mut inference = Inference::new(feed.csv.dialect_options().or_default(), folded_name);
     let bytes_max = usize::try_from(feed.sample_bytes_max).unwrap_or(usize::MAX);
     let share = bytes_max / tasks.len().clamp(1, SAMPLE_OBJECTS_MAX);
     let mut with_rows = 0;
@@ -204,7 +204,7 @@ pub(super) fn decode_plan(
 ) -> Result<DecodePlan> {
     let columns: Vec<usize> =
         (0..layout.schema.fields().len()).filter(|&i| Some(i) != source_column).collect();
-    let fields = if dialect.header {
+    let fields = if dialect.has_header() {
         by_name(header, layout, &columns)?
     } else if header.len() <= columns.len() {
         columns[..header.len()].iter().copied().map(Some).collect()

@@ -513,7 +513,10 @@ mod tests {
         .unwrap();
         assert_eq!((ours.source, ours.table.as_str()), (vec!["x.csv".to_owned()], "t"));
         assert_eq!((ours.format, ours.ledger.as_str()), (Format::Iceberg, "us"));
-        assert_eq!((ours.csv.delimiter, ours.csv.header), (b'\t', false));
+        assert_eq!(
+            (ours.csv.delimiter.as_deref(), ours.csv.header),
+            (Some(&b"\t"[..]), Some(false))
+        );
         assert_eq!(ours.csv.null_values, ["NA", "null"]);
         let columns: Vec<String> =
             ours.columns.iter().map(|(name, kind)| format!("{name}: {kind}")).collect();

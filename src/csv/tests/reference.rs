@@ -14,7 +14,7 @@ struct Row {
 
 pub(super) fn decode(plan: &DecodePlan, dialect: &Dialect, bytes: &[u8]) -> (Rows, Vec<Reject>) {
     let (mut good, mut rejects) = (Vec::new(), Vec::new());
-    for row in rows(dialect, bytes).into_iter().skip(usize::from(dialect.header)) {
+    for row in rows(dialect, bytes).into_iter().skip(usize::from(dialect.has_header())) {
         match judge(plan, dialect, &row) {
             Ok(cells) => good.push(cells),
             Err((column, reason)) => rejects.push(Reject {
@@ -74,7 +74,7 @@ fn row(dialect: &Dialect, bytes: &[u8], start: usize) -> (Row, usize) {
             }
         }
         let after_quote = at;
-        while line_end(bytes, at).is_none() && bytes[at] != dialect.delimiter {
+        while line_end(bytes, at).is_none() && bytes[at] != dialect.delimiter[0] {
             text.push(bytes[at]);
             at += 1;
         }
