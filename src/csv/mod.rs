@@ -28,7 +28,7 @@ mod structure;
 mod tests;
 mod value;
 
-pub use decode::{DecodePlan, Decoded, Decoder, Limits};
+pub use decode::{DecodePlan, Decoded, Decoder, Limits, Target};
 pub use detect::{Detection, detect};
 pub use dialect::{Dialect, DialectOptions, LineEnding};
 pub use infer::{Inference, Sample, read_header};

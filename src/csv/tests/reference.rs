@@ -122,7 +122,7 @@ fn judge(plan: &DecodePlan, dialect: &Dialect, row: &Row) -> Verdict<Vec<Cell>> 
         return Err((None, format!("expected {expected} fields, found {found}")));
     }
     for ((text, _), column) in row.fields.iter().zip(&plan.fields) {
-        let column = column.map(|column| plan.schema.field(column).name().clone());
+        let column = column.column().map(|column| plan.schema.field(column).name().clone());
         if text.contains(&0) {
             return Err((column, "a NUL byte".to_owned()));
         }
@@ -132,7 +132,7 @@ fn judge(plan: &DecodePlan, dialect: &Dialect, row: &Row) -> Verdict<Vec<Cell>> 
     }
     let mut cells = vec![Cell::Null; plan.schema.fields().len()];
     for ((text, quoted), column) in row.fields.iter().zip(&plan.fields) {
-        let Some(column) = *column else { continue };
+        let Some(column) = column.column() else { continue };
         let field = plan.schema.field(column);
         let text = std::str::from_utf8(text).unwrap();
         cells[column] = cell(dialect, field, text, *quoted)
