@@ -3,11 +3,8 @@
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{file, values, word, wrong};
-use crate::csv::{DialectOptions, LineEnding};
+use crate::csv::{DELIMITER_BYTES_MAX, DialectOptions, LineEnding};
 use crate::error::Result;
-
-/// The longest delimiter.
-const DELIMITER_BYTES_MAX: usize = 8;
 
 /// How a feed's CSV objects are written: `[feed.csv]`, or `--csv key=value`. What is found out for each
 /// object where it is absent is `"auto"`, which can be said as well.
@@ -106,6 +103,7 @@ impl CsvOptions {
             skip_lines: self.skip_lines,
             header: self.header,
             header_rows: self.header_rows,
+            columns: self.columns.clone(),
             footer_lines: self.footer_lines,
             trim: self.trim,
             null_values: self.null_values.clone(),
