@@ -168,6 +168,12 @@ impl Structure {
         self.scanned
     }
 
+    /// Whether the next byte is in an unquoted field, and no escape makes it data, or the one after it.
+    fn is_plain(&self) -> bool {
+        let escaped = self.escaped.is_some_and(|escaped| escaped + 1 >= self.scanned);
+        self.plain && self.state == State::Unquoted && !escaped
+    }
+
     /// Whether so many rows made no sense that reading again would take too long. The pass ends there.
     pub(super) fn exhausted(&self) -> bool {
         self.exhausted
@@ -192,7 +198,7 @@ impl Structure {
                     (self.marks(&block), rest.len())
                 }
             };
-            let to_its_end = if self.plain && self.state == State::Unquoted && !marks.quoting {
+            let to_its_end = if !marks.quoting && self.is_plain() {
                 self.scan_plain(buffer, marks.bytes)
             } else {
                 self.scan_any(buffer, marks.bytes)
@@ -217,15 +223,13 @@ impl Structure {
             self.restart_row(end);
             return false;
         }
-        let cr = self.line_ending.drops_cr()
-            && end > self.field_start
-            && buffer[end - 1] == b'\r'
-            && self.escaped != Some(end - 1);
-        let text_end = end - usize::from(cr);
+        let cr = self.line_ending.drops_cr() && buffer[self.field_start..].ends_with(b"\r");
+        let line_end = end - usize::from(cr);
+        let text_end = if self.escaped == Some(line_end) { end } else { line_end };
         match self.state {
             State::Quoted => {
                 if !self.go_back(buffer, end, Shape::NeverClosed) {
-                    self.reject_row(end, Shape::NeverClosed);
+                    self.reject_row(line_end, Shape::NeverClosed);
                     self.start_row(end);
                 }
                 return true;

@@ -117,8 +117,7 @@ fn row(dialect: &Dialect, limits: Limits, bytes: &[u8], start: usize) -> (Row, u
     let mut row = Row { line: line_of(dialect, bytes, start), byte: start, ..Row::default() };
     let last = start.saturating_add(limits.row_bytes_max);
     let (first_end, second_line) = line(dialect, bytes, start);
-    let many_lines =
-        second_line < bytes.len() && last_of_line_end(dialect, bytes, first_end) <= last;
+    let first_fits = second_line > first_end && last_of_line_end(dialect, bytes, first_end) <= last;
     let read = fields(dialect, bytes, start);
     let (known, end) = match &read {
         Ok((_, end)) => (last_of_line_end(dialect, bytes, *end), *end),
@@ -129,8 +128,7 @@ fn row(dialect: &Dialect, limits: Limits, bytes: &[u8], start: usize) -> (Row, u
     };
     let limit = display_bytes(limits.row_bytes_max as u64);
     if known > last {
-        let first_fits = last_of_line_end(dialect, bytes, first_end) <= last;
-        if first_fits && many_lines {
+        if first_fits {
             row.shape =
                 Some(format!("a row runs on for more than {limit}; is a quote never closed?"));
             row.raw = bytes[start..first_end].to_vec();
@@ -182,10 +180,16 @@ fn fields(
                 return Err((noticed(dialect, bytes, at), "text after a closing quote"));
             }
         }
+        let rest = at;
         while line_end(dialect, bytes, at).is_none() && !bytes[at..].starts_with(&dialect.delimiter)
         {
-            at += unquoted_text(dialect, bytes, at, &mut text);
+            at += match &bytes[at..] {
+                [byte, b'\r', b'\n', ..] if is_escape(dialect, *byte) => 3,
+                [byte, _, ..] if is_escape(dialect, *byte) => 2,
+                _ => 1,
+            };
         }
+        text.extend(unescaped(dialect, &bytes[rest..at]));
         fields.push((text, quoted, at - start));
         if line_end(dialect, bytes, at).is_some() {
             return Ok((fields, at));
@@ -209,21 +213,26 @@ fn noticed(dialect: &Dialect, bytes: &[u8], after: usize) -> usize {
         .unwrap_or(bytes.len())
 }
 
-/// Appends the byte at `at` to `text`, or what an escape there makes of the next; says how many bytes
-/// that takes.
-fn unquoted_text(dialect: &Dialect, bytes: &[u8], at: usize, text: &mut Vec<u8>) -> usize {
-    let rest = &bytes[at + 1..];
-    if Some(bytes[at]) != dialect.escape || dialect.escape == dialect.quote || rest.is_empty() {
-        text.push(bytes[at]);
-        return 1;
-    }
+fn is_escape(dialect: &Dialect, byte: u8) -> bool {
+    dialect.escape != dialect.quote && Some(byte) == dialect.escape
+}
+
+/// Unquoted text without the escapes before what could have meant something.
+fn unescaped(dialect: &Dialect, field: &[u8]) -> Vec<u8> {
     let single = [dialect.quote, dialect.escape, dialect.comment, Some(b'\r'), Some(b'\n')];
-    if !single.contains(&Some(rest[0])) && !rest.starts_with(&dialect.delimiter) {
-        text.push(bytes[at]);
+    let (mut text, mut at) = (Vec::new(), 0);
+    while at < field.len() {
+        let rest = &field[at + 1..];
+        if is_escape(dialect, field[at]) && !rest.is_empty() {
+            if !single.contains(&Some(rest[0])) && !rest.starts_with(&dialect.delimiter) {
+                text.push(field[at]);
+            }
+            at += 1;
+        }
+        text.push(field[at]);
+        at += 1;
     }
-    let escaped = if rest.starts_with(b"\r\n") { 2 } else { 1 };
-    text.extend_from_slice(&rest[..escaped]);
-    1 + escaped
+    text
 }
 
 /// What is within the quotes that open at `at`, and what comes after them.
