@@ -15,6 +15,9 @@ use crate::error::{Error, ErrorKind, Result};
 pub use aws::{AwsAccess, AwsVariables};
 pub use column_type::ColumnType;
 pub use csv::CsvOptions;
+pub use drift::{
+    DriftOptions, MatchBy, MissingColumns, NameCase, NewColumns, RESCUED_COLUMN,
+};
 pub use dynamodb::DynamoDbOptions;
 pub use file::CONFIGURATION_BYTES_MAX;
 pub use function::FunctionIdentity;
@@ -31,6 +34,7 @@ pub use values::parse_size;
 mod aws;
 mod column_type;
 mod csv;
+mod drift;
 mod dynamodb;
 mod file;
 mod function;
@@ -181,6 +185,8 @@ pub struct Feed {
     pub lease: LeaseOptions,
     /// How the objects are written.
     pub csv: CsvOptions,
+    /// How the objects' columns and the table's come together.
+    pub drift: DriftOptions,
     /// What is asked for this once: a command says it, never the configuration.
     #[serde(skip)]
     pub mode: Mode,
@@ -207,6 +213,7 @@ impl Default for Feed {
             sample_bytes_max: 4 << 20,
             lease: LeaseOptions::default(),
             csv: CsvOptions::default(),
+            drift: DriftOptions::default(),
             mode: Mode::Once,
         }
     }
@@ -221,6 +228,11 @@ impl Feed {
             (self.dedupe == Dedupe::Column, "dedupe is \"column\""),
         ];
         reasons.into_iter().find(|(is_so, _)| *is_so).map(|(_, reason)| reason)
+    }
+
+    /// The column that takes what has no column of its own, where the feed wants that.
+    pub fn rescued_column(&self) -> Option<&'static str> {
+        (self.drift.new_columns == NewColumns::Rescue).then_some(RESCUED_COLUMN)
     }
 
     /// Checks what no single field can say of itself.

@@ -10,7 +10,9 @@ use serde::de::{Deserializer, Error as _, Visitor};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{CsvOptions, DynamoDbOptions, Feed, LeaseOptions, S3Options, Settings, values, wrong};
+use super::{
+    CsvOptions, DriftOptions, DynamoDbOptions, Feed, LeaseOptions, S3Options, Settings, values, wrong,
+};
 use crate::error::{Error, Position, Result};
 
 /// The largest configuration that is read; beyond it, it is surely something else.
@@ -110,6 +112,9 @@ impl Outline {
             outline.add::<Feed>(fields, &format!("[[feed]] {name:?}"))?;
             if let Some(DeValue::Table(options)) = fields.get("csv").map(Spanned::get_ref) {
                 outline.add::<CsvOptions>(options, &format!("[feed.csv] of {name:?}"))?;
+            }
+            if let Some(DeValue::Table(options)) = fields.get("drift").map(Spanned::get_ref) {
+                outline.add::<DriftOptions>(options, &format!("[feed.drift] of {name:?}"))?;
             }
             if let Some(DeValue::Table(options)) = fields.get("lease").map(Spanned::get_ref) {
                 outline.add::<LeaseOptions>(options, &format!("[feed.lease] of {name:?}"))?;

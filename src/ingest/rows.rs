@@ -6,8 +6,10 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 
 use super::budget::{CHUNK_BYTES, Limits};
 use super::task::{Facts, Task};
-use super::{Run, schema};
+use super::Run;
+use super::drift::{Drift, Fit, Matcher};
 use crate::commit::Pin;
+use crate::config::Feed;
 use crate::csv::{Decoded, Decoder, Dialect, Reject, Sample};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Entry;
@@ -17,6 +19,7 @@ use crate::table::Layout;
 
 /// A stream of one object's batches, in the table's columns.
 pub(super) struct Rows<'a> {
+    feed: &'a Feed,
     layout: &'a Arc<Layout>,
     limits: &'a Limits,
     dialect: Dialect,
@@ -32,6 +35,8 @@ pub(super) struct Rows<'a> {
     start: usize,
     at_end: bool,
     decoder: Option<Decoder>,
+    /// What the table lacks for it: if anything, there are no batches.
+    drift: Option<Drift>,
     rows: u64,
 }
 
@@ -45,6 +50,8 @@ pub(super) enum Staged {
     Empty,
     /// Its rows take more memory than small objects may.
     TooLarge,
+    /// The table is to have other columns first.
+    Drifts(Drift),
 }
 
 impl<'a> Rows<'a> {
@@ -53,6 +60,7 @@ impl<'a> Rows<'a> {
         let source_column = run.feed.source_file_column.as_ref();
         let source_column = source_column.and_then(|name| layout.schema.index_of(name).ok());
         Self {
+            feed: run.feed,
             layout,
             limits,
             dialect: run.feed.csv.dialect_options().or_default(),
@@ -65,6 +73,7 @@ impl<'a> Rows<'a> {
             start: 0,
             at_end: false,
             decoder: None,
+            drift: None,
             rows: 0,
         }
     }
@@ -82,13 +91,28 @@ impl<'a> Rows<'a> {
             }
             batches.push(batch);
         }
-        match self.decoder {
-            Some(_) => Ok(Staged::Whole { batches, facts: self.facts() }),
-            None => Ok(Staged::Empty),
-        }
+        Ok(match (self.drift.take(), &self.decoder) {
+            (Some(drift), _) => Staged::Drifts(drift),
+            (None, Some(_)) => Staged::Whole { batches, facts: self.facts() },
+            (None, None) => Staged::Empty,
+        })
     }
 
-    /// The next batch; nothing at the object's end.
+    /// What the table lacks for the object, read no further than its header.
+    ///
+    /// # Errors
+    /// Those of [`Rows::next`].
+    pub async fn look(mut self) -> Result<Option<Drift>> {
+        self.begin().await.map_err(|error| error.with_object(self.uri))?;
+        Ok(self.drift)
+    }
+
+    /// What the table lacks for the object, known once there was no first batch.
+    pub fn drift(&mut self) -> Option<Drift> {
+        self.drift.take()
+    }
+
+    /// The next batch; nothing at the object's end, nor where the table lacks what it needs.
     ///
     /// # Errors
     /// [`ErrorKind::SourceInvalid`] with its place for a bad row, and those of
@@ -125,7 +149,7 @@ impl<'a> Rows<'a> {
     }
 
     async fn advance(&mut self) -> Result<Option<Decoded>> {
-        if self.decoder.is_none() {
+        if self.decoder.is_none() && self.drift.is_none() {
             self.decoder = self.begin().await?;
         }
         loop {
@@ -146,15 +170,22 @@ impl<'a> Rows<'a> {
     }
 
     /// Reads until the header is there, and makes the decoder for it; nothing for an object that
-    /// ends before it has one.
+    /// ends before it has one, or that the table lacks something for.
     async fn begin(&mut self) -> Result<Option<Decoder>> {
         loop {
             self.fill().await?;
             let sample = Sample { bytes: &self.buffer, whole: self.at_end };
             if let Some(header) = crate::csv::read_header(sample, &self.dialect)? {
-                let source = self.source_column.map(|(column, _)| column);
-                let plan = schema::decode_plan(&header, &self.dialect, self.layout, source)?;
-                return Decoder::new(plan, &self.dialect, self.limits.decode).map(Some);
+                let matcher = Matcher::new(self.feed, self.layout);
+                return match matcher.fit(&header, &self.dialect, sample)? {
+                    Fit::Fits(plan) => {
+                        Decoder::new(plan, &self.dialect, self.limits.decode).map(Some)
+                    }
+                    Fit::Drifts(drift) => {
+                        self.drift = Some(drift);
+                        Ok(None)
+                    }
+                };
             }
             if self.at_end {
                 return Ok(None);
