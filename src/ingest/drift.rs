@@ -245,3 +245,6 @@ fn mismatch(message: String) -> Error {
          is to become of new columns with new_columns in [feed.drift]",
     )
 }
+
+#[cfg(test)]
+mod tests;
