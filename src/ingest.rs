@@ -45,6 +45,7 @@ mod schema;
 mod select;
 mod task;
 mod time;
+mod widen;
 
 pub use plan::{Action, IngestPlan, PlannedColumn, PlannedObject, plan};
 pub use time::has_time;

@@ -15,12 +15,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Entry;
 use crate::receipt::Observer;
 use crate::source::SourceReader;
-use crate::table::Layout;
+use crate::table::{Layout, WiderTypes};
 
 /// A stream of one object's batches, in the table's columns.
 pub(super) struct Rows<'a> {
     feed: &'a Feed,
     layout: &'a Arc<Layout>,
+    /// How the table's columns can be widened, if they can be.
+    wider: Option<WiderTypes>,
     limits: &'a Limits,
     dialect: Dialect,
     /// The column that holds the source's name, and the name.
@@ -62,6 +64,7 @@ impl<'a> Rows<'a> {
         Self {
             feed: run.feed,
             layout,
+            wider: pin.snapshot().and_then(|snapshot| run.table.wider_types(snapshot)),
             limits,
             dialect: run.feed.csv.dialect_options().or_default(),
             source_column: source_column.map(|column| (column, task.candidate.name.as_str())),
@@ -176,8 +179,9 @@ impl<'a> Rows<'a> {
             self.fill().await?;
             let sample = Sample { bytes: &self.buffer, whole: self.at_end };
             if let Some(header) = crate::csv::read_header(sample, &self.dialect)? {
-                let matcher = Matcher::new(self.feed, self.layout);
-                return match matcher.fit(&header, &self.dialect, sample)? {
+                let matcher = Matcher::new(self.feed, self.layout, self.wider);
+                let fit = matcher.fit(&header, &self.dialect, self.limits.decode, sample)?;
+                return match fit {
                     Fit::Fits(plan) => {
                         Decoder::new(plan, &self.dialect, self.limits.decode).map(Some)
                     }

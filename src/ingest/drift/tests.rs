@@ -25,7 +25,7 @@ fn feed(new_columns: NewColumns) -> Feed {
 fn fit_in(feed: &Feed, layout: &Layout, header: &[&str], dialect: &Dialect) -> Result<Fit> {
     let header: Vec<String> = header.iter().map(|name| (*name).to_owned()).collect();
     let sample = Sample { bytes: b"a,b,c\n1,2,3\n", whole: true };
-    Matcher::new(feed, layout).fit(&header, dialect, sample)
+    Matcher::new(feed, layout, None).fit(&header, dialect, Limits::default(), sample)
 }
 
 fn fit(feed: &Feed, header: &[&str]) -> Result<Fit> {
@@ -78,9 +78,9 @@ fn a_new_column_is_what_the_feed_makes_of_it() {
     refused(fit(&feed(NewColumns::Fail), &header), "no column for [\"colour\"]");
     let ignored = targets(fit(&feed(NewColumns::Ignore), &header));
     assert_eq!(ignored, [Target::Column(0), Target::Column(1), Target::Ignored]);
-    let added = Drift { new: vec!["colour".to_owned()], needs_rescued: false };
+    let added = Drift { new: vec!["colour".to_owned()], needs_rescued: false, widened: vec![] };
     assert_eq!(lacks(fit(&feed(NewColumns::Add), &header)), added);
-    let rescued = Drift { new: vec![], needs_rescued: true };
+    let rescued = Drift { new: vec![], needs_rescued: true, widened: vec![] };
     assert_eq!(lacks(fit(&feed(NewColumns::Rescue), &header)), rescued);
 }
 
@@ -107,7 +107,8 @@ fn an_object_without_rows_changes_no_table() {
     let (feed, layout) = (feed(NewColumns::Add), orders());
     let fit = |bytes: &'static [u8], whole| {
         let sample = Sample { bytes, whole };
-        Matcher::new(&feed, &layout).fit(&header, &Dialect::default(), sample)
+        let matcher = Matcher::new(&feed, &layout, None);
+        matcher.fit(&header, &Dialect::default(), Limits::default(), sample)
     };
     assert_eq!(targets(fit(b"id,colour\n", true)), [Target::Column(0), Target::Ignored]);
     lacks(fit(b"id,colour\n1,red\n", true));
@@ -153,8 +154,8 @@ fn a_column_of_ours_is_nobody_elses() {
 #[test]
 fn a_change_is_what_the_objects_need_together() {
     let drifts = [
-        Drift { new: vec!["Colour".into(), "made on".into()], needs_rescued: false },
-        Drift { new: vec!["colour".into(), "code".into(), "late".into()], needs_rescued: true },
+        Drift { new: vec!["Colour".into(), "made on".into()], needs_rescued: false, widened: vec![] },
+        Drift { new: vec!["colour".into(), "code".into(), "late".into()], needs_rescued: true, widened: vec![] },
     ];
     let time = DataType::Timestamp(TimeUnit::Microsecond, None);
     let inferred = Schema::new(vec![
@@ -166,7 +167,7 @@ fn a_change_is_what_the_objects_need_together() {
     let mut feed = feed(NewColumns::Add);
     feed.columns = BTreeMap::from([("code".to_owned(), "string".parse().unwrap())]);
     let types = |feed: &Feed| {
-        let change = change(feed, drifts.iter(), &inferred);
+        let change = change(feed, drifts.iter(), &inferred, None);
         let field = |field: &Arc<Field>| (field.name().clone(), field.data_type().clone());
         change.added.iter().map(field).collect::<Vec<_>>()
     };
