@@ -46,7 +46,8 @@ use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{self, Entry, Ledger, NextTail};
 use crate::table::{
-    Append, CommitOutcome, Creation, DataFile, Effect, Evolution, FileOrigin, Layout, Snapshot, Table,
+    Append, CommitOutcome, Creation, DataFile, Effect, Evolution, FileOrigin, Layout, Snapshot,
+    Table,
 };
 
 use pin::Base;

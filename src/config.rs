@@ -15,9 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub use aws::{AwsAccess, AwsVariables};
 pub use column_type::ColumnType;
 pub use csv::CsvOptions;
-pub use drift::{
-    DriftOptions, MatchBy, MissingColumns, NameCase, NewColumns, RESCUED_COLUMN,
-};
+pub use drift::{DriftOptions, MatchBy, MissingColumns, NameCase, NewColumns, RESCUED_COLUMN};
 pub use dynamodb::DynamoDbOptions;
 pub use file::CONFIGURATION_BYTES_MAX;
 pub use function::FunctionIdentity;

@@ -11,7 +11,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    CsvOptions, DriftOptions, DynamoDbOptions, Feed, LeaseOptions, S3Options, Settings, values, wrong,
+    CsvOptions, DriftOptions, DynamoDbOptions, Feed, LeaseOptions, S3Options, Settings, values,
+    wrong,
 };
 use crate::error::{Error, Position, Result};
 

@@ -148,7 +148,8 @@ impl<'a> Matcher<'a> {
             NameCase::Sensitive => legal_name,
         };
         let exact: HashMap<&str, usize> = self.columns.iter().map(|&i| (self.name(i), i)).collect();
-        let folded: HashMap<String, usize> = exact.iter().map(|(name, &i)| (fold(name), i)).collect();
+        let folded: HashMap<String, usize> =
+            exact.iter().map(|(name, &i)| (fold(name), i)).collect();
         let column_of =
             |name: &String| exact.get(name.as_str()).or_else(|| folded.get(&fold(name))).copied();
         header.iter().map(column_of).collect()

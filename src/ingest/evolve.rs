@@ -8,12 +8,12 @@
 
 use arrow::datatypes::Schema;
 
+use super::Run;
 use super::budget::Limits;
 use super::drift::{self, Drift};
 use super::rows::Rows;
 use super::schema::{SAMPLE_OBJECTS_MAX, observe_some};
 use super::task::{Candidate, Task};
-use super::Run;
 use crate::commit::Pin;
 use crate::config::NewColumns;
 use crate::error::Result;
@@ -109,8 +109,7 @@ impl Run<'_> {
     ) -> Result<Pin> {
         let Some(snapshot) = pin.snapshot() else { return Ok(pin.clone()) };
         let drifts = drifting.iter().map(|(_, drift)| drift);
-        let change =
-            drift::change(self.feed, drifts, inferred, self.table.wider_types(snapshot));
+        let change = drift::change(self.feed, drifts, inferred, self.table.wider_types(snapshot));
         match change.is_empty() {
             true => Ok(pin.clone()),
             false => Ok(pin.evolved(self.table.plan_evolution(snapshot, &change).await?)),

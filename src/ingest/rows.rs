@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 
-use super::budget::{CHUNK_BYTES, Limits};
-use super::task::{Facts, Task};
 use super::Run;
+use super::budget::{CHUNK_BYTES, Limits};
 use super::drift::{Drift, Fit, Matcher};
+use super::task::{Facts, Task};
 use crate::commit::Pin;
 use crate::config::Feed;
 use crate::csv::{Decoded, Decoder, Dialect, Reject, Sample};

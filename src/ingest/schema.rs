@@ -181,9 +181,11 @@ pub(super) fn check_feed(feed: &Feed, layout: &Layout, table: &str) -> Result<()
         && let Ok(field) = layout.schema.field_with_name(name)
         && *field.data_type() != DataType::Utf8
     {
-        return Err(configuration(format!("the table's column {name:?} cannot hold what is rescued"))
-            .with_object(table)
-            .with_advice("say new_columns = \"add\", \"ignore\" or \"fail\""));
+        return Err(configuration(format!(
+            "the table's column {name:?} cannot hold what is rescued"
+        ))
+        .with_object(table)
+        .with_advice("say new_columns = \"add\", \"ignore\" or \"fail\""));
     }
     let has = |column: &String| layout.schema.index_of(column).is_ok();
     if let Some(reason) = feed.needs_source_file_column()

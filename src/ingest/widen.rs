@@ -40,9 +40,9 @@ pub(super) fn wanted(
         let mut better: HashMap<usize, (usize, DataType)> = HashMap::new();
         for level in 0..levels {
             let mut trial = types.clone();
-            let tried = before.keys().filter_map(|column| {
-                Some((*column, candidates.get(column)?.get(level)?.clone()))
-            });
+            let tried = before
+                .keys()
+                .filter_map(|column| Some((*column, candidates.get(column)?.get(level)?.clone())));
             let tried: Vec<(usize, DataType)> = tried.collect();
             trial.extend(tried.iter().cloned());
             let after = rejects(&trial);

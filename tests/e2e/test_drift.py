@@ -152,3 +152,28 @@ def test_a_table_with_mapped_columns_gets_ids_and_names_for_its_files(inbox, tab
     lake.ingest_all(write(inbox, "c", "price,id\n1.5,3\n"), table=table)
     rows = lake.connect().execute("SELECT id, price FROM delta_scan(?) ORDER BY id", [str(table)])
     assert rows.fetchall() == [(1, None), (2, 0.5), (3, 1.5)]
+
+
+def test_a_column_is_widened_where_the_table_allows_it(inbox, table):
+    narrow = ("--column", "id=int32", "--column", "size=float32")
+    lake.ingest_all(write(inbox, "a", "id,size\n1,0.5\n"), table=table, arguments=narrow)
+    b = write(inbox, "b", "id,size\n3000000000,1.5\n")
+    assert lake.ingest(b, table=table).receipt(b)["status"] == lake.FAILED
+
+    (metadata,) = [a["metaData"] for a in actions(table, 0) if "metaData" in a]
+    metadata["configuration"]["delta.enableTypeWidening"] = "true"
+    features = {"readerFeatures": ["typeWidening"], "writerFeatures": ["typeWidening"]}
+    change = [{"commitInfo": {"timestamp": 0, "operation": "SET TBLPROPERTIES"}}]
+    change += [{"protocol": {"minReaderVersion": 3, "minWriterVersion": 7, **features}}]
+    path = table / "_delta_log" / f"{len(list((table / '_delta_log').glob('*.json'))):020}.json"
+    path.write_text("".join(json.dumps(a) + "\n" for a in [*change, {"metaData": metadata}]))
+
+    version = lake.ingest_all(b, table=table).receipt(b)["version"]
+    (now,) = [a["metaData"] for a in actions(table, version) if "metaData" in a]
+    identity = json.loads(now["schemaString"])["fields"][0]
+    assert identity["type"] == "long"
+    widened = {"fromType": "integer", "toType": "long"}
+    assert identity["metadata"] == {"delta.typeChanges": [widened]}
+    # Of the readers here, those that are built on the Delta kernel know the feature.
+    rows = lake.connect().execute("SELECT id, size FROM delta_scan(?) ORDER BY id", [str(table)])
+    assert rows.fetchall() == [(1, 0.5), (3000000000, 1.5)]

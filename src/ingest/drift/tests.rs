@@ -154,8 +154,16 @@ fn a_column_of_ours_is_nobody_elses() {
 #[test]
 fn a_change_is_what_the_objects_need_together() {
     let drifts = [
-        Drift { new: vec!["Colour".into(), "made on".into()], needs_rescued: false, widened: vec![] },
-        Drift { new: vec!["colour".into(), "code".into(), "late".into()], needs_rescued: true, widened: vec![] },
+        Drift {
+            new: vec!["Colour".into(), "made on".into()],
+            needs_rescued: false,
+            widened: vec![],
+        },
+        Drift {
+            new: vec!["colour".into(), "code".into(), "late".into()],
+            needs_rescued: true,
+            widened: vec![],
+        },
     ];
     let time = DataType::Timestamp(TimeUnit::Microsecond, None);
     let inferred = Schema::new(vec![

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
 use arrow::util::display::array_value_to_string;
+use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::ObjectStoreExt;
 
 use crate::clock::{Entropy, SystemClock};
 use crate::config::{DriftOptions, Feed, Mode, NewColumns, OnChanged};
@@ -81,14 +81,17 @@ impl Lake {
         let snapshot = table.load("default").await.unwrap().unwrap();
         let batches = table.some_rows(&snapshot, usize::MAX).await.unwrap();
         let schema = &snapshot.layout.schema;
-        let wanted: Vec<usize> =
-            (0..schema.fields().len()).filter(|&i| schema.field(i).name() != "_source_file").collect();
+        let wanted: Vec<usize> = (0..schema.fields().len())
+            .filter(|&i| schema.field(i).name() != "_source_file")
+            .collect();
         let names = wanted.iter().map(|&column| schema.field(column).name().as_str());
         let columns = names.collect::<Vec<_>>().join(",");
         let mut rows: Vec<String> = batches
             .iter()
             .map(|batch| batch.project(&wanted).unwrap())
-            .flat_map(|batch| (0..batch.num_rows()).map(|row| text_of(&batch, row)).collect::<Vec<_>>())
+            .flat_map(|batch| {
+                (0..batch.num_rows()).map(|row| text_of(&batch, row)).collect::<Vec<_>>()
+            })
             .collect();
         rows.sort();
         (snapshot.version, columns, rows)
@@ -249,8 +252,7 @@ async fn writers_that_add_columns_at_once_both_end_well() {
         let lake = Lake::new(NewColumns::Add);
         lake.take(&[("a", "id\n1\n")]).await;
         let bodies = columns.map(|column| format!("id,{column}\n2,2\n"));
-        let (one, other) =
-            ([("b", bodies[0].as_str())], [("c", bodies[1].as_str())]);
+        let (one, other) = ([("b", bodies[0].as_str())], [("c", bodies[1].as_str())]);
         let (one, other) = tokio::join!(lake.take(&one), lake.take(&other));
         all_are(&one, Status::Committed);
         all_are(&other, Status::Committed);
@@ -261,4 +263,114 @@ async fn writers_that_add_columns_at_once_both_end_well() {
         let added = one[0].columns_added.len() + other[0].columns_added.len();
         assert_eq!(added, expected - 1, "{columns:?}");
     }
+}
+
+impl Lake {
+    /// What another engine does to let the table's columns become wider.
+    async fn allow_widening(&self) {
+        let (version, ..) = self.table().await;
+        let path = |version: u64| Path::from(format!("t/_delta_log/{version:020}.json"));
+        let first = self.store.get(&path(0)).await.unwrap().bytes().await.unwrap();
+        let first: Vec<serde_json::Value> = first
+            .split(|&b| b == b'\n')
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect();
+        let of = |kind: &str| first.iter().find_map(|action| action.get(kind)).unwrap().clone();
+        let mut metadata = of("metaData");
+        metadata["configuration"]["delta.enableTypeWidening"] = "true".into();
+        let features = ["typeWidening", "timestampNtz"];
+        let protocol = serde_json::json!({
+            "minReaderVersion": 3, "minWriterVersion": 7,
+            "readerFeatures": features, "writerFeatures": features,
+        });
+        let actions = [
+            serde_json::json!({ "protocol": protocol }),
+            serde_json::json!({ "metaData": metadata }),
+        ];
+        let body = actions.map(|action| format!("{action}\n")).concat();
+        self.store.put(&path(version + 1), body.into()).await.unwrap();
+    }
+
+    /// A table of narrow columns that may become wider.
+    async fn narrow(new_columns: NewColumns) -> Self {
+        let mut lake = Self::new(new_columns);
+        for (name, kind) in [("id", "int8"), ("count", "int32"), ("size", "float32")] {
+            lake.feed.columns.insert(name.to_owned(), kind.parse().unwrap());
+        }
+        let first = "id,count,size,day\n1,1,0.5,2024-01-01\n";
+        all_are(&lake.take(&[("a", first)]).await, Status::Committed);
+        lake.allow_widening().await;
+        lake.feed.columns.clear();
+        lake
+    }
+
+    async fn types(&self) -> Vec<String> {
+        let table = table::open(&self.environment, &self.feed).unwrap();
+        let snapshot = table.load("default").await.unwrap().unwrap();
+        let fields = snapshot.layout.schema.fields().iter();
+        fields.map(|field| crate::config::ColumnType::name_of(field.data_type())).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_become_as_wide_as_their_values() {
+    let lake = Lake::narrow(NewColumns::Fail).await;
+    let receipts = lake
+        .take(&[
+            ("b", "id,count,size,day\n300,3000000000,1,2024-01-02 10:00\n"),
+            ("c", "id,count,size,day\n70000,2,2,2024-01-03\n"),
+            ("d", "id,count,size,day\n5,5,5,2024-01-04\n"),
+        ])
+        .await;
+    all_are(&receipts, Status::Committed);
+    assert_eq!(lake.types().await, ["int32", "int64", "float32", "timestamp", "string"]);
+    let (version, _, rows) = lake.table().await;
+    assert_eq!(version, 4, "those that fit, and then those that do not");
+    assert_eq!(
+        rows,
+        [
+            "1,1,0.5,2024-01-01T00:00:00",
+            "300,3000000000,1.0,2024-01-02T10:00:00",
+            "5,5,5.0,2024-01-04T00:00:00",
+            "70000,2,2.0,2024-01-03T00:00:00",
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_is_widened_and_another_added_in_one_commit() {
+    let mut lake = Lake::narrow(NewColumns::Add).await;
+    lake.feed.on_changed = OnChanged::Replace;
+    let receipts = lake.take(&[("a", "id,new\n1000,x\n"), ("b", "id\n2\n")]).await;
+    all_are(&receipts, Status::Committed);
+    assert_eq!(
+        (receipts[0].rows_removed, receipts[0].columns_added.as_slice()),
+        (1, &["new".to_owned()][..])
+    );
+    assert_eq!(lake.types().await[0], "int16");
+    assert_eq!(lake.table().await.2, ["1000,,,,x", "2,,,,"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_type_that_the_feed_gives_a_column_stays() {
+    let mut lake = Lake::narrow(NewColumns::Fail).await;
+    lake.feed.columns.insert("id".to_owned(), "int8".parse().unwrap());
+    let receipts = lake.take(&[("b", "id\n300\n")]).await;
+    assert_eq!(receipts[0].error.as_ref().unwrap().kind, ErrorKind::SourceInvalid);
+    lake.feed.columns.clear();
+    lake.feed.drift.widen = false;
+    let receipts = lake.take(&[("b", "id\n300\n")]).await;
+    assert_eq!(receipts[0].error.as_ref().unwrap().kind, ErrorKind::SourceInvalid);
+    assert_eq!(lake.types().await[0], "int8");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_that_widen_at_once_both_end_well() {
+    let lake = Lake::narrow(NewColumns::Fail).await;
+    let (one, other) = ([("b", "id\n300\n")], [("c", "id\n70000\n")]);
+    let (one, other) = tokio::join!(lake.take(&one), lake.take(&other));
+    all_are(&one, Status::Committed);
+    all_are(&other, Status::Committed);
+    assert_eq!(lake.types().await[0], "int32");
+    assert_eq!(lake.table().await.2.len(), 3);
 }

@@ -95,7 +95,8 @@ pub(super) fn append(
     }
     if !append.files.is_empty() {
         let target = Target {
-            schema: evolved.map_or_else(|| snapshot.schema(), |evolved| Arc::clone(&evolved.schema)),
+            schema: evolved
+                .map_or_else(|| snapshot.schema(), |evolved| Arc::clone(&evolved.schema)),
             partition_by: transaction.logical_partition_columns().to_vec(),
             state: transaction.write_state()?,
         };

@@ -110,8 +110,8 @@ fn compose(
         .collect();
     let base = base(snapshot, &widened)?;
     let builder = base.clone().update_table(UpdateTableOperation::Write, ENGINE_INFO, true);
-    let transaction = change(builder, &base, &added)?
-        .build(engine, Box::new(compose::Capture::default()))?;
+    let transaction =
+        change(builder, &base, &added)?.build(engine, Box::new(compose::Capture::default()))?;
     let target = Target {
         schema: base.schema(),
         partition_by: transaction.logical_partition_columns().to_vec(),

@@ -24,8 +24,8 @@ use url::Url;
 use self::dynamodb_log::DynamoDbLog;
 use self::slot::Slot;
 use super::{
-    Append, Checkpoint, CommitOutcome, Creation, Evolution, FileNames, LiveFile, Pointer, SchemaChange,
-    Snapshot, Sources, Table, TableDefinition, WiderTypes,
+    Append, Checkpoint, CommitOutcome, Creation, Evolution, FileNames, LiveFile, Pointer,
+    SchemaChange, Snapshot, Sources, Table, TableDefinition, WiderTypes,
 };
 use crate::clock::{Clock, Entropy};
 use crate::environment::Environment;

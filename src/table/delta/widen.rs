@@ -64,7 +64,8 @@ pub(super) fn widened(
         Some((_, wide)) => widened_field(field, wide),
         None => Ok(field.clone()),
     };
-    let schema = StructType::try_new(schema.fields().map(field).collect::<KernelResult<Vec<_>>>()?)?;
+    let schema =
+        StructType::try_new(schema.fields().map(field).collect::<KernelResult<Vec<_>>>()?)?;
     let metadata = table.metadata();
     let metadata = Metadata::from_parts(
         metadata.id().to_owned(),

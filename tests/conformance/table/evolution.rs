@@ -27,8 +27,7 @@ impl Process {
             Arc::new(StringArray::from(vec![source])),
             Arc::new(Float64Array::from(vec![0.5])),
         ];
-        let batch =
-            RecordBatch::try_new(Arc::clone(&evolution.layout.schema), columns).unwrap();
+        let batch = RecordBatch::try_new(Arc::clone(&evolution.layout.schema), columns).unwrap();
         let files = self.write(&evolution.layout, &batch).await;
         Append { evolution: Some(evolution.clone()), ..self.append_of(files, source) }
     }
@@ -55,7 +54,11 @@ async fn a_change_of_columns_rides_with_its_rows(lake: Lake) {
     assert_eq!((&now.table_id, now.pointer), (&base.table_id, Some(3)));
     let expected = ["id=0 source=a.csv price=null", "id=7 source=b.csv price=0.5"];
     assert_eq!(process.rows(&now).await, expected);
-    assert_eq!(process.rows(&base).await, numbered_rows("a.csv", 0..1), "an old version is as it was");
+    assert_eq!(
+        process.rows(&base).await,
+        numbered_rows("a.csv", 0..1),
+        "an old version is as it was"
+    );
 }
 
 async fn a_change_on_a_stale_pin_conflicts_and_changes_nothing(lake: Lake) {
@@ -75,7 +78,8 @@ async fn the_same_column_by_two_writers_is_one_layout(lake: Lake) {
     let (one, base) = lake.created().await;
     let other = lake.process();
     let columns = [("price", DataType::Float64)];
-    let (first, second) = (one.evolution(&base, &columns).await, other.evolution(&base, &columns).await);
+    let (first, second) =
+        (one.evolution(&base, &columns).await, other.evolution(&base, &columns).await);
     let (a, b) = (one.wider(&first, "a.csv", 1).await, other.wider(&second, "b.csv", 2).await);
     assert_eq!(one.try_commit(&base, &a, 2).await.unwrap(), CommitOutcome::Committed(1));
     let newest = other.newest().await;
