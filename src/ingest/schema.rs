@@ -9,7 +9,7 @@ use super::budget::CHUNK_BYTES;
 use super::task::Task;
 use super::time::Timekeeper;
 use crate::config::Feed;
-use crate::csv::{DecodePlan, Dialect, Inference, Sample, Target};
+use crate::csv::{DecodePlan, Dialect, Inference, RowRules, Sample, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Layout, TableDefinition};
 
@@ -222,7 +222,12 @@ pub(super) fn decode_plan(
         let name = layout.schema.field(column).name();
         return Err(mismatch(format!("it has no column {name:?}, which may not be null")));
     }
-    Ok(DecodePlan { schema: Arc::clone(&layout.schema), fields, rescued: None })
+    Ok(DecodePlan {
+        schema: Arc::clone(&layout.schema),
+        fields,
+        rescued: None,
+        rules: RowRules::default(),
+    })
 }
 
 fn by_name(header: &[String], layout: &Layout, columns: &[usize]) -> Result<Vec<Target>> {
