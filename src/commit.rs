@@ -233,6 +233,7 @@ impl Plan {
             removed: removal.removed,
             effect: self.removal.as_ref().map_or(Effect::Append, Removal::effect),
             sources: self.sources.iter().map(|source| source.uri.clone()).collect(),
+            quarantine: self.sources.iter().find_map(|source| source.entry.quarantine.clone()),
         }
     }
 
@@ -441,6 +442,7 @@ async fn move_pointer(
         removed: vec![],
         effect: Effect::Append,
         sources: vec![],
+        quarantine: None,
     };
     let outcome = table.try_commit(snapshot, &nothing, ledger.name(), tail.pointer).await?;
     ledger::delete_all(table, tail.settle(table, outcome).await).await;

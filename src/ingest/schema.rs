@@ -119,10 +119,10 @@ fn define(feed: &Feed, inferred: &Schema) -> Result<TableDefinition> {
         ))
         .with_advice("use a name from the objects' header"));
     }
-    if let Some(name) = &feed.source_file_column {
+    for (option, name) in columns_of_feed(feed) {
         if !names.insert(name.to_lowercase()) {
             return Err(configuration(format!("the objects have a column {name:?} of their own"))
-                .with_advice("set source_file_column to another name, or to false"));
+                .with_advice(format!("set {option} to another name")));
         }
         fields.push(Field::new(name, DataType::Utf8, true));
     }
@@ -166,6 +166,9 @@ pub(super) fn check_feed(feed: &Feed, layout: &Layout, table: &str) -> Result<()
         .with_object(table)
         .with_advice("set source_file_column to another name, or to false"));
     }
+    if feed.csv.rescues() {
+        check_rescued_column(&feed.csv.rescued_column, layout, table)?;
+    }
     let has = |column: &String| layout.schema.index_of(column).is_ok();
     if let Some(reason) = feed.needs_source_file_column()
         && !feed.source_file_column.as_ref().is_some_and(has)
@@ -190,8 +193,42 @@ pub(super) fn check_feed(feed: &Feed, layout: &Layout, table: &str) -> Result<()
     Ok(())
 }
 
+fn check_rescued_column(name: &str, layout: &Layout, table: &str) -> Result<()> {
+    let wrong = match layout.schema.field_with_name(name) {
+        Ok(field) if *field.data_type() == DataType::Utf8 && field.is_nullable() => return Ok(()),
+        Ok(_) => format!("the table's column {name:?} cannot hold what is rescued"),
+        Err(_) => format!("the table has no column {name:?} for what is rescued"),
+    };
+    Err(configuration(wrong).with_object(table).with_advice(
+        "set rescued_column to a column of text that may be null (ALTER TABLE t ADD COLUMN), or \
+         bad_rows to \"quarantine\"",
+    ))
+}
+
+/// The columns of a table that are ours to fill, and that no field feeds by its name.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ours {
+    /// The column of sources' names.
+    pub source: Option<usize>,
+    /// The column of rescued values.
+    pub rescued: Option<usize>,
+}
+
+/// The column of `layout` that takes what this feed rescues.
+pub(super) fn rescued_column(feed: &Feed, layout: &Layout) -> Option<usize> {
+    let name = feed.csv.rescues().then_some(&feed.csv.rescued_column)?;
+    layout.schema.index_of(name).ok()
+}
+
+/// The columns beside the objects' own that a table for this feed has, all of them text.
+pub(super) fn columns_of_feed(feed: &Feed) -> Vec<(&'static str, &String)> {
+    let rescued = feed.csv.rescues().then_some(("rescued_column", &feed.csv.rescued_column));
+    let source = feed.source_file_column.as_ref().map(|name| ("source_file_column", name));
+    rescued.into_iter().chain(source).collect()
+}
+
 /// Which field of a row goes into which column of the table: by name, where there is a header, else
-/// by position. `source_column` is ours to fill.
+/// by position.
 ///
 /// # Errors
 /// [`ErrorKind::SchemaMismatch`] for a field that the table has no column for, or a column that may
@@ -200,10 +237,11 @@ pub(super) fn decode_plan(
     header: &[String],
     dialect: &Dialect,
     layout: &Layout,
-    source_column: Option<usize>,
+    ours: Ours,
 ) -> Result<DecodePlan> {
+    let is_ours = |column: usize| [ours.source, ours.rescued].contains(&Some(column));
     let columns: Vec<usize> =
-        (0..layout.schema.fields().len()).filter(|&i| Some(i) != source_column).collect();
+        (0..layout.schema.fields().len()).filter(|&column| !is_ours(column)).collect();
     let fields = if dialect.has_header() {
         by_name(header, layout, &columns)?
     } else if header.len() <= columns.len() {
@@ -225,7 +263,7 @@ pub(super) fn decode_plan(
     Ok(DecodePlan {
         schema: Arc::clone(&layout.schema),
         fields,
-        rescued: None,
+        rescued: ours.rescued,
         rules: RowRules::default(),
     })
 }

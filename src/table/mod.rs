@@ -358,6 +358,8 @@ pub struct Append {
     pub effect: Effect,
     /// The source objects' addresses, for people who read the table's history.
     pub sources: Vec<String>,
+    /// The address of the file of rows that were not taken, if there are some.
+    pub quarantine: Option<String>,
 }
 
 /// Deletes data files that no commit can have named. Best effort: a file that no commit names harms

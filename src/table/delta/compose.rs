@@ -146,12 +146,14 @@ fn parameters(append: &Append) -> Vec<(&'static str, Option<String>)> {
         Effect::Delete { predicate } => (None, Some(predicate)),
     };
     let of_effect = [("mode", mode.map(str::to_owned)), ("predicate", predicate.cloned())];
+    let quarantine = [("quarantine", append.quarantine.clone())];
     let of_all = [
         ("append", Some(append.id.to_string())),
         ("sourceCount", Some(append.sources.len().to_string())),
         ("sources", serde_json::to_string(sources).ok()),
     ];
-    of_effect.into_iter().filter(|(_, value)| value.is_some()).chain(of_all).collect()
+    let of_some = of_effect.into_iter().chain(quarantine);
+    of_some.filter(|(_, value)| value.is_some()).chain(of_all).collect()
 }
 
 fn metrics(append: &Append) -> Vec<(&'static str, Option<String>)> {

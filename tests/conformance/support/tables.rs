@@ -292,6 +292,7 @@ impl Process {
             removed: vec![],
             effect: Effect::Append,
             sources: vec![source.to_owned()],
+            quarantine: None,
         }
     }
 
