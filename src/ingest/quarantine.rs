@@ -183,3 +183,6 @@ fn batch_of(source: &str, rejects: &[Reject]) -> Result<RecordBatch, arrow::erro
         ],
     )
 }
+
+#[cfg(all(test, feature = "delta"))]
+mod tests;

@@ -501,8 +501,8 @@ pub fn repair(ledger: &str, repair: &Repair) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lakefeed::error::{Error, ErrorKind, Position};
     use lakefeed::csv::RejectKind;
+    use lakefeed::error::{Error, ErrorKind, Position};
     use lakefeed::receipt::{ErrorReport, RejectReport};
 
     use super::*;
