@@ -99,7 +99,6 @@ def test_quarantined_rows_are_in_a_file_that_the_commit_names(dirty, table):
     assert sorted(lake.column(table, "id")) == [0, 1, 7]
     shown = lake.run("ledger", "show", table).stdout
     assert receipt["quarantine"] in shown
-    assert DIRTY[45:].startswith(b"5,5.5,e,f")
 
 
 def test_small_objects_share_a_file(inbox, table):
@@ -134,10 +133,9 @@ def test_a_place_of_ones_own(dirty, table, tmp_path):
 def test_rescued_rows_are_in_the_table_as_far_as_they_can_be_read(dirty, table):
     receipt = taken(dirty, table, bad_rows="rescue")
     assert (receipt["rows"], receipt["rows_rejected"], receipt["rows_rescued"]) == (7, 0, 5)
-    rows = {row["_rescued"]: row for row in lake.read(table)}
-    del rows[None]
-    read = sorted((json.loads(text), row) for text, row in rows.items()) if False else [
-        (json.loads(text), row["id"], row["price"], row["text"]) for text, row in rows.items()
+    read = [
+        (json.loads(row["_rescued"]), row["id"], row["price"], row["text"])
+        for row in lake.read(table) if row["_rescued"]
     ]
     expected = [
         ({"price": "x"}, 2, None, "b"),
@@ -146,8 +144,7 @@ def test_rescued_rows_are_in_the_table_as_far_as_they_can_be_read(dirty, table):
         ({"_surplus": ["f"]}, 5, 5.5, "e"),
         ({"_raw": '6,6.5,"g"h'}, None, None, None),
     ]
-    key = str
-    assert sorted(read, key=key) == sorted(expected, key=key)
+    assert sorted(read, key=str) == sorted(expected, key=str)
 
 
 def test_a_table_without_the_column_is_not_rescued_into(dirty, table):
@@ -199,9 +196,11 @@ def test_what_a_killed_writer_quarantined_is_swept_and_nothing_else(dirty, inbox
     named = quarantine_files(table)
     large = inbox / "large.csv"
     large.write_text("id,price,text\n" + "1,1.5,some text\n" * LARGE_ROWS)
-    start = lambda *arguments: subprocess.Popen(
-        lake.command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+
+    def start(*arguments):
+        nowhere = subprocess.DEVNULL
+        return subprocess.Popen(lake.command(*arguments), stdout=nowhere, stderr=nowhere)
+
     holder = start("ingest", large, "--table", table, "--lease", "run")
     try:
         record = table / "_delta_log" / "_lakefeed" / "table.lease"
@@ -229,7 +228,7 @@ def test_what_was_quarantined_outlives_a_rebuilt_ledger_and_an_undone_object(dir
     receipt = taken(dirty, table, bad_rows="quarantine")
     _, path = dirty
     for arguments in (
-        ("undo", table, "--object", receipt["source"]),
+        ("undo", table, path),
         ("maintain", table, "--orphans"),
         ("ledger", "rebuild", table),
         ("maintain", table, "--orphans"),
