@@ -283,10 +283,10 @@ impl Column for Texts {
             self.validity.append(valid);
             if !valid {
                 self.judge.null(rows, row, faults);
-            } else if quoted || rows.reader.is_escaped(field.bytes()) {
-                self.bytes.extend_from_slice(&rows.reader.text(field.bytes()));
-            } else {
+            } else if rows.reader.is_text(field.bytes()) {
                 field.append_to(&mut self.bytes);
+            } else {
+                self.bytes.extend_from_slice(&rows.reader.text(field.bytes()));
             }
             // The limits of a batch keep its text far below 2 GiB.
             self.offsets.push(self.bytes.len() as i32);

@@ -241,33 +241,36 @@ impl FieldReader {
         field.first().is_some_and(|first| Some(*first) == self.quote)
     }
 
-    /// Whether a field may have escapes outside of quotes.
-    #[inline]
-    pub(super) fn is_escaped(&self, field: &[u8]) -> bool {
-        self.escape.is_some_and(|escape| memchr::memchr(escape, field).is_some())
-    }
-
-    /// Whether a field has neither quotes nor escapes, nor spaces around it.
+    /// Whether a field has neither quotes nor spaces around it, and can have no escapes.
     #[inline]
     pub(super) fn is_plain(&self, field: &[u8]) -> bool {
         !self.is_quoted(field)
             && field.first() != Some(&b' ')
             && field.last() != Some(&b' ')
-            && !self.is_escaped(field)
+            && self.escape.is_none()
     }
 
-    /// A field's text: without its quotes and escapes.
+    /// Whether a field is its own text.
+    #[inline]
+    pub(super) fn is_text(&self, field: &[u8]) -> bool {
+        !self.is_quoted(field) && self.escape.is_none()
+    }
+
+    /// A field's text: without its quotes and escapes. Of a misshapen row's field, quotes that are not
+    /// around it stay: `"a" b"` is `a" b`, and `"a" b` is as it is written.
     pub(super) fn text<'a>(&self, field: &'a [u8]) -> Cow<'a, [u8]> {
         match (self.quote, self.escape) {
-            (Some(quote), escape) if field.first() == Some(&quote) => {
-                let inner = field.get(1..field.len() - 1).unwrap_or_default();
+            (Some(quote), escape) if self.is_quoted(field) => {
+                let Some(inner) = field[1..].strip_suffix(&[quote]) else {
+                    return Cow::Borrowed(field);
+                };
                 let escape = escape.unwrap_or(quote);
                 match memchr::memchr2(quote, escape, inner) {
                     Some(_) => Cow::Owned(without_quote_escapes(inner, quote, escape)),
                     None => Cow::Borrowed(inner),
                 }
             }
-            (_, Some(escape)) if self.is_escaped(field) => {
+            (_, Some(escape)) if memchr::memchr(escape, field).is_some() => {
                 Cow::Owned(self.without_escapes(field, escape))
             }
             _ => Cow::Borrowed(field),
@@ -304,8 +307,9 @@ impl FieldReader {
 fn without_quote_escapes(inner: &[u8], quote: u8, escape: u8) -> Vec<u8> {
     let mut text = Vec::with_capacity(inner.len());
     let mut escaped = false;
-    for &byte in inner {
-        escaped = (byte == quote || byte == escape) && !escaped;
+    for (i, &byte) in inner.iter().enumerate() {
+        let doubles = byte == quote && inner.get(i + 1) == Some(&quote);
+        escaped = !escaped && (doubles || (byte == escape && escape != quote));
         if !escaped {
             text.push(byte);
         }
@@ -336,6 +340,9 @@ mod tests {
         assert_eq!(doubled.text(b"a\"b"), &b"a\"b"[..]);
         assert_eq!(doubled.text(br#""a""b""""#), &br#"a"b""#[..]);
         assert_eq!(doubled.text(br#""""#), &b""[..]);
+        assert_eq!(doubled.text(br#""a"b""c""#), &br#"a"b"c"#[..]);
+        assert_eq!(doubled.text(br#""a"b"#), &br#""a"b"#[..]);
+        assert_eq!(doubled.text(b"\""), &b"\""[..]);
         let escaped = FieldReader::new(&Dialect { escape: Some(b'\\'), ..Default::default() });
         assert_eq!(escaped.text(br#""a\"b\\c\d""#), &br#"a"b\cd"#[..]);
         assert_eq!(escaped.text(br#""a""b""#), &br#"a"b"#[..]);

@@ -33,6 +33,7 @@ mod dialect;
 mod header;
 mod infer;
 mod lines;
+mod marks;
 mod reject;
 mod row;
 mod structure;

@@ -1,14 +1,15 @@
 //! Finding rows and fields: one pass over the bytes that notes where each field ends.
 //!
-//! A block of 64 bytes becomes a bit mask of the bytes that can mean something, and only those are
-//! looked at. The pass looks back but never ahead, so that it can stop and go on anywhere: of what
-//! several bytes mean together, such as a delimiter or CRLF, it is the last one that is marked.
+//! Only the bytes that can mean something, which [`super::marks`] finds, are looked at. The pass looks
+//! back but never ahead, so that it can stop and go on anywhere: of what several bytes mean together,
+//! such as a delimiter or CRLF, it is the last one that is marked.
 //!
 //! A row whose quotes make no sense is its first line only, so that a stray quote doesn't swallow the
 //! rows after it. If the pass has gone further by then, it goes back to the line after.
 
 use super::decode::Limits;
 use super::dialect::{Dialect, LineEnding};
+use super::marks::{BLOCK_BYTES, Marker};
 
 /// How many field ends are held before the pass waits for the rows to be taken.
 const BOUNDS_MAX: usize = 1 << 20;
@@ -16,14 +17,11 @@ const BOUNDS_MAX: usize = 1 << 20;
 /// How many bytes may be read again, for each byte that was passed and for each that a row may have.
 const RESYNC_BYTES_PER_BYTE_MAX: u64 = 8;
 
-const BLOCK_BYTES: usize = 64;
-
 /// The complete rows of a buffer, and how far the row after them has been read.
 #[derive(Debug)]
 pub(super) struct Structure {
+    marker: Marker,
     delimiter: Vec<u8>,
-    /// The last byte of `delimiter`.
-    delimiter_end: u8,
     quote: Option<u8>,
     escape: Option<u8>,
     comment: Option<u8>,
@@ -100,7 +98,7 @@ impl Structure {
     pub(super) fn new(dialect: &Dialect, fields_per_row: usize, limits: &Limits) -> Self {
         let skips = dialect.skip_lines > 0;
         let mut structure = Self {
-            delimiter_end: dialect.delimiter.last().copied().unwrap_or_default(),
+            marker: Marker::new(dialect),
             delimiter: dialect.delimiter.clone(),
             quote: dialect.quote,
             escape: dialect.own_escape(),
@@ -191,11 +189,11 @@ impl Structure {
         while self.scanned < buffer.len() && self.bounds.len() < BOUNDS_MAX && !self.exhausted {
             let rest = &buffer[self.scanned..];
             let (marks, length) = match rest.first_chunk::<BLOCK_BYTES>() {
-                Some(block) => (self.marks(block), BLOCK_BYTES),
+                Some(block) => (self.marker.marks(block), BLOCK_BYTES),
                 None => {
                     let mut block = [0; BLOCK_BYTES];
                     block[..rest.len()].copy_from_slice(rest);
-                    (self.marks(&block), rest.len())
+                    (self.marker.marks(&block), rest.len())
                 }
             };
             let to_its_end = if !marks.quoting && self.is_plain() {
@@ -347,7 +345,7 @@ impl Structure {
         if self.line_ending.ends_at(buffer, position) {
             return self.end_line(buffer, position);
         }
-        if byte == self.delimiter_end {
+        if Some(&byte) == self.delimiter.last() {
             let next = position + 1;
             if let Some(start) = self.delimiter_before(buffer, next) {
                 self.end_field(start, next);
@@ -521,35 +519,6 @@ impl Structure {
         self.exhausted = self.resync_bytes > passed.saturating_mul(RESYNC_BYTES_PER_BYTE_MAX);
         true
     }
-
-    #[inline(always)]
-    fn marks(&self, block: &[u8; BLOCK_BYTES]) -> Marks {
-        match self.line_ending {
-            LineEnding::Lf | LineEnding::Crlf => self.marks_with(block, b'\n', None),
-            LineEnding::Cr => self.marks_with(block, b'\r', None),
-            LineEnding::Mixed => self.marks_with(block, b'\n', Some(b'\r')),
-        }
-    }
-
-    #[inline(always)]
-    fn marks_with(&self, block: &[u8; BLOCK_BYTES], line_end: u8, other: Option<u8>) -> Marks {
-        let mut bytes = 0;
-        let mut quoting = 0;
-        let quote = self.quote.unwrap_or(line_end);
-        let escape = self.escape.unwrap_or(line_end);
-        for (i, word) in block.as_chunks::<8>().0.iter().enumerate() {
-            let word = u64::from_le_bytes(*word);
-            let mut ends = equal_bytes(word, self.delimiter_end) | equal_bytes(word, line_end);
-            if let Some(other) = other {
-                ends |= equal_bytes(word, other);
-            }
-            let quotes = equal_bytes(word, quote);
-            let escapes = equal_bytes(word, escape);
-            quoting |= (quotes | escapes) & !ends;
-            bytes |= gather(ends | quotes | escapes) << (8 * i);
-        }
-        Marks { bytes, quoting: quoting != 0 }
-    }
 }
 
 /// Whether an escape before the byte at `escaped` makes the one at `position` data: the byte itself,
@@ -558,41 +527,9 @@ fn covers(buffer: &[u8], escaped: usize, position: usize) -> bool {
     escaped == position || (escaped + 1 == position && buffer[escaped..=position] == *b"\r\n")
 }
 
-/// What a block holds.
-struct Marks {
-    /// A bit for each byte that can mean something.
-    bytes: u64,
-    /// Whether there is a quote or an escape among them.
-    quoting: bool,
-}
-
-const LOW_BITS: u64 = 0x7F7F_7F7F_7F7F_7F7F;
-
-/// The high bit of each byte of `word` that equals `byte`; exact, without carries between bytes.
-#[inline]
-pub(super) fn equal_bytes(word: u64, byte: u8) -> u64 {
-    let difference = word ^ (u64::from(byte) * 0x0101_0101_0101_0101);
-    !(((difference & LOW_BITS) + LOW_BITS) | difference | LOW_BITS)
-}
-
-/// The high bits of the eight bytes as the low eight bits, first byte first.
-#[inline]
-fn gather(high_bits: u64) -> u64 {
-    (high_bits >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn marks_are_exact() {
-        for value in 0..=255_u8 {
-            let word = u64::from_le_bytes([value, b',', 0, 255, b',' ^ 0x80, value, b'-', b',']);
-            let expected = if value == b',' { 0b1010_0011 } else { 0b1000_0010 };
-            assert_eq!(gather(equal_bytes(word, b',')), expected, "{value}");
-        }
-    }
 
     fn rows(dialect: &Dialect, text: &str, fields: usize) -> Vec<Result<Vec<String>, Shape>> {
         let mut structure = Structure::new(dialect, fields, &Limits::default());

@@ -351,6 +351,9 @@ proptest! {
         let footer_lines = if row_bytes_max < text.len() { 0 } else { dialect.footer_lines };
         let dialect = Dialect { footer_lines, ..dialect };
         let limits = Limits { row_bytes_max, field_bytes_max, ..limits };
+        let header = read_header(Sample { bytes: &text, whole: true }, &dialect);
+        let columns = header.map(|names| names.map(|names| names.len())).map_err(|_| ());
+        prop_assert_eq!(columns.transpose(), reference::header(&dialect, &text));
         let plan = plan(&[("a", DataType::Utf8, true), ("b", DataType::Int64, false)]);
         check(&plan, &dialect, limits, &text, &slices)?;
     }

@@ -8,7 +8,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::structure::equal_bytes;
+use super::marks::equal_bytes;
 
 /// Days before 1970-01-01 in the proleptic Gregorian calendar, counted from 0000-03-01.
 const EPOCH_DAYS: i32 = 719_468;

@@ -34,6 +34,18 @@ pub(super) fn decode(
     (good, rejects)
 }
 
+/// How many columns a header has, and whether it can be read; nothing where there is no row.
+pub(super) fn header(dialect: &Dialect, bytes: &[u8]) -> Option<Result<usize, ()>> {
+    let unlimited =
+        Limits { row_bytes_max: usize::MAX, field_bytes_max: usize::MAX, ..Limits::default() };
+    let mut rows = rows(dialect, unlimited, bytes);
+    rows.truncate(dialect.header_rows.max(1) as usize);
+    let is_text = |text: &[u8]| std::str::from_utf8(text).is_ok() && !text.contains(&0);
+    let is_bad = |row: &Row| row.shape.is_some() || !row.fields.iter().all(|f| is_text(&f.0));
+    let columns = rows.iter().map(|row| row.fields.len()).max()?;
+    Some(if rows.iter().any(is_bad) { Err(()) } else { Ok(columns) })
+}
+
 /// A row of the right shape does not have the surplus delimiter.
 fn raw_of<'a>(plan: &DecodePlan, limits: Limits, row: &'a Row) -> &'a [u8] {
     let well_shaped = row.fields.len() == plan.fields.len()
