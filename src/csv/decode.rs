@@ -13,14 +13,37 @@ use super::structure::{Misshapen, Shape, Structure};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::display_bytes;
 
-/// Which field of a row goes into which column of the output.
+/// Which field of a row goes where in the output.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecodePlan {
     /// The output. A column that no field feeds is all null.
     pub schema: SchemaRef,
-    /// For each field of a row, its column in `schema`; none: it is not wanted. A row must have
-    /// exactly as many fields as this.
-    pub fields: Vec<Option<usize>>,
+    /// Where each field of a row goes. A row should have exactly as many fields as this.
+    pub fields: Vec<Target>,
+    /// The column of text, in `schema`, that takes what fits into no other; none: there is none, and
+    /// nothing is rescued.
+    pub rescued: Option<usize>,
+}
+
+/// Where a field goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Into this column of the output, which no other field goes into.
+    Column(usize),
+    /// Under this name into the row's rescued values, if it is not null.
+    Rescued(String),
+    /// Nowhere.
+    Ignored,
+}
+
+impl Target {
+    /// The column that the field goes into, if it has one of its own.
+    pub fn column(&self) -> Option<usize> {
+        match self {
+            Self::Column(column) => Some(*column),
+            Self::Rescued(_) | Self::Ignored => None,
+        }
+    }
 }
 
 /// What a decoder may hold.
@@ -445,8 +468,8 @@ fn check_limits(limits: &Limits) -> Result<()> {
 
 fn wanted_fields(plan: &DecodePlan) -> Result<Vec<(usize, usize)>> {
     let mut wanted: Vec<(usize, usize)> = Vec::new();
-    for (position, column) in plan.fields.iter().enumerate() {
-        let Some(column) = *column else { continue };
+    for (position, target) in plan.fields.iter().enumerate() {
+        let Some(column) = target.column() else { continue };
         let fed = wanted.iter().any(|(_, other)| *other == column);
         if fed || column >= plan.schema.fields().len() {
             let message = format!("field {position} cannot feed column {column}");

@@ -41,7 +41,7 @@ mod structure;
 mod tests;
 mod value;
 
-pub use decode::{DecodePlan, Decoded, Decoder, Limits};
+pub use decode::{DecodePlan, Decoded, Decoder, Limits, Target};
 pub use detect::{Detection, detect};
 pub(crate) use dialect::DELIMITER_BYTES_MAX;
 pub use dialect::{Dialect, DialectOptions, LineEnding};

@@ -34,7 +34,8 @@ fn plan(columns: &[(&str, DataType, bool)]) -> DecodePlan {
     };
     DecodePlan {
         schema: Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>())),
-        fields: (0..columns.len()).map(Some).collect(),
+        fields: (0..columns.len()).map(Target::Column).collect(),
+        rescued: None,
     }
 }
 
@@ -127,7 +128,7 @@ fn every_type() -> DecodePlan {
         ("bytes", DataType::Binary, true),
         ("absent", DataType::Int64, true),
     ]);
-    plan.fields[13] = None;
+    plan.fields[13] = Target::Ignored;
     plan
 }
 
@@ -530,10 +531,10 @@ fn plans_that_cannot_work_are_refused() {
     let list = plan(&[("tags", DataType::LargeUtf8, true)]);
     assert!(refusal(list).message().contains("LargeUtf8"));
     let mut required = plan(&[("id", DataType::Int64, false)]);
-    required.fields[0] = None;
+    required.fields[0] = Target::Ignored;
     assert_eq!(refusal(required).kind(), ErrorKind::SchemaMismatch);
     let mut twice = two_columns();
-    twice.fields[1] = Some(0);
+    twice.fields[1] = Target::Column(0);
     assert_eq!(refusal(twice).kind(), ErrorKind::Internal);
     let limits = Limits { row_bytes_max: usize::MAX, ..Limits::default() };
     Decoder::new(two_columns(), &Dialect::default(), limits).unwrap_err();
@@ -541,7 +542,8 @@ fn plans_that_cannot_work_are_refused() {
 
 #[test]
 fn rows_without_wanted_columns_are_counted() {
-    let plan = DecodePlan { schema: Arc::new(Schema::empty()), fields: vec![None, None] };
+    let fields = vec![Target::Ignored, Target::Ignored];
+    let plan = DecodePlan { schema: Arc::new(Schema::empty()), fields, rescued: None };
     let text = b"a,b\n1,2\n3\n4,5\n";
     let decoded = decode(&plan, &Dialect::default(), Limits::default(), text, &[4]).unwrap();
     assert_eq!((decoded[0].batch.num_rows(), decoded[0].rejects.len()), (2, 1));

@@ -9,7 +9,7 @@ use super::budget::CHUNK_BYTES;
 use super::task::Task;
 use super::time::Timekeeper;
 use crate::config::Feed;
-use crate::csv::{DecodePlan, Dialect, Inference, Sample};
+use crate::csv::{DecodePlan, Dialect, Inference, Sample, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Layout, TableDefinition};
 
@@ -207,7 +207,7 @@ pub(super) fn decode_plan(
     let fields = if dialect.has_header() {
         by_name(header, layout, &columns)?
     } else if header.len() <= columns.len() {
-        columns[..header.len()].iter().copied().map(Some).collect()
+        columns[..header.len()].iter().copied().map(Target::Column).collect()
     } else {
         return Err(mismatch(format!(
             "its rows have {} fields, and the table has {} columns for them",
@@ -216,16 +216,16 @@ pub(super) fn decode_plan(
         )));
     };
     let unfed = columns.iter().find(|&&column| {
-        !layout.schema.field(column).is_nullable() && !fields.contains(&Some(column))
+        !layout.schema.field(column).is_nullable() && !fields.contains(&Target::Column(column))
     });
     if let Some(&column) = unfed {
         let name = layout.schema.field(column).name();
         return Err(mismatch(format!("it has no column {name:?}, which may not be null")));
     }
-    Ok(DecodePlan { schema: Arc::clone(&layout.schema), fields })
+    Ok(DecodePlan { schema: Arc::clone(&layout.schema), fields, rescued: None })
 }
 
-fn by_name(header: &[String], layout: &Layout, columns: &[usize]) -> Result<Vec<Option<usize>>> {
+fn by_name(header: &[String], layout: &Layout, columns: &[usize]) -> Result<Vec<Target>> {
     let exact: HashMap<&str, usize> =
         columns.iter().map(|&i| (layout.schema.field(i).name().as_str(), i)).collect();
     let folded: HashMap<String, usize> =
@@ -247,7 +247,7 @@ fn by_name(header: &[String], layout: &Layout, columns: &[usize]) -> Result<Vec<
     if let Some((name, _)) = header.iter().zip(&found).find(|(_, column)| !taken.insert(**column)) {
         return Err(mismatch(format!("two columns of its header are the table's {name:?}")));
     }
-    Ok(found)
+    Ok(found.into_iter().map(|column| column.map_or(Target::Ignored, Target::Column)).collect())
 }
 
 /// A column's name without the characters that Delta and Parquet forbid in one.

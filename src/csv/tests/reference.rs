@@ -285,7 +285,7 @@ fn judge(plan: &DecodePlan, dialect: &Dialect, limits: Limits, row: &Row) -> Ver
         return Err((None, format!("expected {expected} fields, found {found}")));
     }
     for ((text, _, _), column) in row.fields.iter().zip(&plan.fields) {
-        let column = column.map(|column| plan.schema.field(column).name().clone());
+        let column = column.column().map(|column| plan.schema.field(column).name().clone());
         if text.contains(&0) {
             return Err((column, "a NUL byte".to_owned()));
         }
@@ -295,7 +295,7 @@ fn judge(plan: &DecodePlan, dialect: &Dialect, limits: Limits, row: &Row) -> Ver
     }
     let mut cells = vec![Cell::Null; plan.schema.fields().len()];
     for ((text, quoted, _), column) in row.fields.iter().zip(&plan.fields) {
-        let Some(column) = *column else { continue };
+        let Some(column) = column.column() else { continue };
         let field = plan.schema.field(column);
         let text = std::str::from_utf8(text).unwrap();
         cells[column] = cell(dialect, field, text, *quoted)
