@@ -42,7 +42,8 @@ fn a_full_file_is_read() {
     assert_eq!(feed.source_key, SourceKey::Relative);
     assert_eq!(feed.on_changed, OnChanged::Append);
     assert_eq!(feed.source_file_column, None);
-    assert_eq!(feed.columns["price"].to_string(), "decimal(15,2)");
+    let price: ColumnType = "decimal(15,2)".parse().unwrap();
+    assert_eq!(feed.columns["price"], price.into());
     assert_eq!(feed.target_file_bytes, 1000);
     assert_eq!((feed.csv.delimiter.as_deref(), feed.csv.quote), (Some(&b";"[..]), Some(None)));
     assert_eq!(feed.sample_bytes_max, Feed::default().sample_bytes_max);

@@ -1,13 +1,15 @@
 //! Columns and their types, from samples of objects.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
 use super::column::Rows;
 use super::dialect::{BYTE_ORDER_MARK, Dialect, FieldReader};
+use super::format::{Formats, ValueFormat};
 use super::structure::{Shape, Structure};
-use super::value;
+use super::value::{self, BooleanSpellings, Nulls, Separators, Text};
 use crate::error::{Error, ErrorKind, Position, Result};
 
 /// The integers up to this one are exact in a `f64`.
@@ -74,6 +76,7 @@ pub struct Inference {
     dialect: Dialect,
     /// Names that this makes equal are one column.
     fold: fn(&str) -> String,
+    formats: Formats,
     columns: Vec<(String, Evidence)>,
     rows: u64,
 }
@@ -81,7 +84,13 @@ pub struct Inference {
 impl Inference {
     /// Nothing observed yet. Names that `fold` makes equal are one column, with the first's name.
     pub fn new(dialect: Dialect, fold: fn(&str) -> String) -> Self {
-        Self { dialect, fold, columns: Vec::new(), rows: 0 }
+        let formats = Formats::default();
+        Self { dialect, fold, formats, columns: Vec::new(), rows: 0 }
+    }
+
+    /// With the columns' values written so. `formats` has the names that the fold makes.
+    pub fn with_formats(self, formats: Formats) -> Self {
+        Self { formats, ..self }
     }
 
     /// Takes the values of a sample into account. New columns come after those known.
@@ -101,14 +110,14 @@ impl Inference {
         }
         let reader = FieldReader::new(&self.dialect);
         let rows = SampleRows::new(sample, &self.dialect);
-        let mut evidence = vec![Evidence::default(); names.len()];
+        let format = |name: &String| self.formats.of(&(self.fold)(name));
+        let mut interpreters: Vec<Interpreter> =
+            names.iter().map(|name| Interpreter::new(&format(name), &self.dialect)).collect();
         rows.for_each(names.len(), usize::from(self.dialect.has_header()), |position, field| {
             self.rows += u64::from(position == 0);
-            let text = reader.text(field);
-            if !reader.is_null(&text) {
-                evidence[position].observe(&text);
-            }
+            interpreters[position].observe(&reader.text(field));
         });
+        let evidence = interpreters.into_iter().map(|interpreter| interpreter.evidence);
         self.add(names.into_iter().zip(evidence));
         Ok(())
     }
@@ -258,28 +267,6 @@ impl Default for Evidence {
 }
 
 impl Evidence {
-    fn of(text: &[u8]) -> Self {
-        let text = value::trimmed(text);
-        let digits = text.iter().any(u8::is_ascii_digit);
-        let plain = is_plain(text);
-        let time = value::timestamp(text);
-        Self {
-            any: true,
-            boolean: text.eq_ignore_ascii_case(b"true") || text.eq_ignore_ascii_case(b"false"),
-            integer: plain && value::signed::<i64>(text.into()).is_some(),
-            float: plain && is_float(text, digits),
-            digits,
-            date: value::date(text).is_some(),
-            timestamp: time.is_some(),
-            zoned: matches!(time, Some((_, true))),
-            unzoned: matches!(time, Some((_, false))),
-        }
-    }
-
-    fn observe(&mut self, text: &[u8]) {
-        self.merge(Self::of(text));
-    }
-
     fn merge(&mut self, other: Self) {
         self.any |= other.any;
         self.boolean &= other.boolean;
@@ -308,20 +295,66 @@ impl Evidence {
     }
 }
 
+/// Looks at the values of one column.
+struct Interpreter {
+    format: Arc<ValueFormat>,
+    nulls: Nulls,
+    booleans: BooleanSpellings,
+    separators: Separators,
+    evidence: Evidence,
+}
+
+impl Interpreter {
+    fn new(format: &Arc<ValueFormat>, dialect: &Dialect) -> Self {
+        Self {
+            format: Arc::clone(format),
+            nulls: Nulls::new(format.null_values.as_ref().unwrap_or(&dialect.null_values)),
+            booleans: format.boolean_spellings().telling(),
+            separators: format.separators(),
+            evidence: Evidence::default(),
+        }
+    }
+
+    fn observe(&mut self, whole: &[u8]) {
+        let text = value::trimmed(whole);
+        if self.nulls.contain(whole) || self.nulls.contain(text) {
+            return;
+        }
+        let time = self.format.timestamp(text);
+        let number = self.separators.plain(text).map(Text::bytes).filter(|number| is_plain(number));
+        let digits = text.iter().any(u8::is_ascii_digit);
+        self.evidence.merge(Evidence {
+            any: true,
+            boolean: self.booleans.read(text).is_some(),
+            integer: number.is_some_and(|number| value::signed::<i64>(number.into()).is_some()),
+            float: number.is_some_and(|number| is_float(number, digits)),
+            digits,
+            date: self.format.date(text).is_some(),
+            timestamp: time.is_some(),
+            zoned: matches!(time, Some((_, true))),
+            unzoned: matches!(time, Some((_, false))),
+        });
+    }
+}
+
 /// Whether a number could be meant: a leading plus or zero makes it a code, such as a telephone's.
 fn is_plain(text: &[u8]) -> bool {
     let magnitude = text.strip_prefix(b"-").unwrap_or(text);
     !matches!(magnitude, [b'+', ..] | [b'0', b'0'..=b'9', ..])
 }
 
+/// Whether a `f64` holds a number without changing what is before its point, and without losing it:
+/// one that is too large is no value. Without digits, it is a word for what is no number.
 fn is_float(text: &[u8], digits: bool) -> bool {
     let magnitude = text.strip_prefix(b"-").unwrap_or(text);
-    if magnitude.iter().all(u8::is_ascii_digit) {
-        return value::unsigned::<u64>(magnitude.into())
-            .is_some_and(|value| value <= F64_INTEGER_MAX);
+    let whole = magnitude.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if digits && matches!(magnitude.get(whole), None | Some(b'.')) && whole > 0 {
+        let exact = value::unsigned::<u64>(magnitude[..whole].into());
+        if exact.is_none_or(|value| value > F64_INTEGER_MAX) {
+            return false;
+        }
     }
-    // A number that is too large for a f64 would become infinite.
-    value::float64(text.into()).is_some_and(|value| value.is_finite() || !digits)
+    value::float64(text.into()).is_some()
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@
 //!
 //! [`Decoder`] turns the bytes of one object into typed batches in bounded memory, with a verdict
 //! ([`Reject`]) on each row that is not in them. It never decides what becomes of a rejected row.
-//! [`Inference`] finds the columns' types in samples of objects.
+//! [`Inference`] finds the columns' types in samples of objects. [`ValueFormat`] says how the values of
+//! a column are written.
 //!
 //! # What is a row
 //! - A row ends with LF or CRLF, or where the object ends. Empty lines are skipped.
@@ -21,6 +22,7 @@ mod column;
 mod decode;
 mod detect;
 mod dialect;
+mod format;
 mod infer;
 mod reject;
 mod structure;
@@ -31,5 +33,7 @@ mod value;
 pub use decode::{DecodePlan, Decoded, Decoder, Limits};
 pub use detect::{Detection, detect};
 pub use dialect::{Dialect, DialectOptions, LineEnding};
+pub use format::{BinaryFormat, Formats, ValueFormat};
 pub use infer::{Inference, Sample, read_header};
 pub use reject::Reject;
+pub use value::TimeFormat;
