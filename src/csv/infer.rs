@@ -362,9 +362,16 @@ mod tests {
     use super::*;
 
     fn types_of(values: &[&str]) -> DataType {
-        let text: String = values.iter().map(|value| format!("x,{value}\n")).collect();
-        let mut inference = Inference::new(Dialect::default(), str::to_owned);
-        let bytes = format!("id,value\n{text}");
+        types_in(&ValueFormat::default(), values)
+    }
+
+    /// The type of a column whose values are written in `format`.
+    fn types_in(format: &ValueFormat, values: &[&str]) -> DataType {
+        let text: String = values.iter().map(|value| format!("x|{value}\n")).collect();
+        let dialect = Dialect { delimiter: b"|".to_vec(), ..Dialect::default() };
+        let formats = Formats::new(ValueFormat::default(), [("value".to_owned(), format.clone())]);
+        let mut inference = Inference::new(dialect, str::to_owned).with_formats(formats);
+        let bytes = format!("id|value\n{text}");
         inference.observe(Sample { bytes: bytes.as_bytes(), whole: true }).unwrap();
         inference.finish().field(1).data_type().clone()
     }
@@ -387,6 +394,14 @@ mod tests {
             (&["9007199254740992", "2.5"], DataType::Float64),
             (&["9007199254740993", "2.5"], DataType::Utf8),
             (&["-9007199254740993", "2.5"], DataType::Utf8),
+            (&["9007199254740993.5"], DataType::Utf8),
+            (&["9007199254740991.5", "1e30"], DataType::Float64),
+            (&["18446744073709551616.0"], DataType::Utf8),
+            (&["0", "0.5", "-0.25"], DataType::Float64),
+            (&["00123", "123"], DataType::Utf8),
+            (&["1,5"], DataType::Utf8),
+            (&["1", " ", " 2 "], DataType::Int64),
+            (&["1.#INF", "2.5"], DataType::Float64),
             (&["0.5", "NaN", "-inf", "1e9"], DataType::Float64),
             (&["NaN", "inf"], DataType::Utf8),
             (&["1e999"], DataType::Utf8),
@@ -396,11 +411,54 @@ mod tests {
             (&["2024-02-29", "2024-02-29 10:00"], time(None)),
             (&["2024-02-29T10:00Z", "2024-02-29T10:00+01"], time(Some("UTC"))),
             (&["2024-02-29T10:00Z", "2024-02-29T10:00"], DataType::Utf8),
+            (&["2024-02-29T10:00Z", "2024-02-29"], DataType::Utf8),
+            (&["2024-02-29 10:00:00 UTC"], time(Some("UTC"))),
+            (&["20240229"], DataType::Int64),
+            (&["20240229T100000Z"], time(Some("UTC"))),
             (&["2024-02-29", "5"], DataType::Utf8),
+            (&["29.02.2024"], DataType::Utf8),
+            (&["10:00", "11:30:00"], DataType::Utf8),
+            (&["0", "1"], DataType::Int64),
+            (&["y", "n"], DataType::Utf8),
             (&["a"], DataType::Utf8),
         ];
         for (values, expected) in cases {
             assert_eq!(types_of(values), *expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn types_of_values_in_other_formats() {
+        let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let format = ValueFormat {
+            null_values: Some(list(&["-"])),
+            decimal_separator: ',',
+            thousands_separator: Some('.'),
+            true_values: list(&["ja", "true"]),
+            false_values: list(&["nein"]),
+            date_formats: vec!["%d.%m.%Y".parse().unwrap()],
+            timestamp_formats: vec!["%d.%m.%Y %H:%M".parse().unwrap()],
+            ..ValueFormat::default()
+        };
+        let local = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let cases: &[(&[&str], DataType)] = &[
+            (&["1,5", "-", "1.234,5"], DataType::Float64),
+            (&["1.234", "-12"], DataType::Int64),
+            (&["1.234", "1.5"], DataType::Utf8),
+            (&["0.123"], DataType::Utf8),
+            (&["0,5", "00,5"], DataType::Utf8),
+            (&["9.007.199.254.740.993", "2,5"], DataType::Utf8),
+            (&["Ja", "nein", "TRUE"], DataType::Boolean),
+            (&["ja", "false"], DataType::Utf8),
+            (&["29.02.2024", "1.1.2024"], DataType::Date32),
+            (&["29.02.2023"], DataType::Utf8),
+            (&["29.02.2024", "29.02.2024 12:00"], local),
+            (&["2024-02-29"], DataType::Utf8),
+            (&["-", "-"], DataType::Utf8),
+            (&["1", ""], DataType::Utf8),
+        ];
+        for (values, expected) in cases {
+            assert_eq!(types_in(&format, values), *expected, "{values:?}");
         }
     }
 
