@@ -6,11 +6,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use lakefeed::csv::{
     DecodePlan, Decoded, Decoder, Dialect, DialectOptions, Inference, Limits, LineEnding, Sample,
-    detect, read_header,
+    Target, detect, read_header,
 };
 use lakefeed::error::Error;
 
@@ -76,6 +75,7 @@ fn dialect(knobs: &[u8; 8]) -> Dialect {
         footer_lines: u64::from(knobs[3] % 3),
         trim: knobs[3] & 64 != 0,
         null_values: vec![String::new(), "\\N".to_owned()],
+        ..Dialect::default()
     }
 }
 
@@ -121,6 +121,7 @@ fn plan() -> DecodePlan {
     ];
     let field = |(i, data_type): (usize, DataType)| Field::new(format!("c{i}"), data_type, true);
     let fields: Vec<Field> = types.into_iter().enumerate().map(field).collect();
-    let targets = (0..fields.len()).map(Some).collect();
-    DecodePlan { schema: Arc::new(Schema::new(fields)), fields: targets }
+    let targets = (0..fields.len()).map(Target::Column).collect();
+    let schema = Arc::new(Schema::new(fields));
+    DecodePlan { schema, fields: targets, rescued: None, formats: Vec::new() }
 }

@@ -10,9 +10,11 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
+use crate::csv::Formats;
 use crate::error::{Error, ErrorKind, Result};
 
 pub use aws::{AwsAccess, AwsVariables};
+pub use column::{ColumnFormat, ColumnOptions};
 pub use column_type::ColumnType;
 pub use csv::CsvOptions;
 pub use dynamodb::DynamoDbOptions;
@@ -29,6 +31,7 @@ pub(crate) use values::nearest;
 pub use values::parse_size;
 
 mod aws;
+mod column;
 mod column_type;
 mod csv;
 mod dynamodb;
@@ -164,8 +167,9 @@ pub struct Feed {
     pub source_file_column: Option<String>,
     /// The partition columns of a table that is still to be made, in order.
     pub partition_by: Vec<String>,
-    /// Types of columns by name; those not named here are the table's, or inferred.
-    pub columns: BTreeMap<String, ColumnType>,
+    /// What is said of columns, by name.
+    #[serde(deserialize_with = "column::columns")]
+    pub columns: BTreeMap<String, ColumnOptions>,
     /// The size at which a data file is finished and the next one begun.
     #[serde(deserialize_with = "values::size")]
     pub target_file_bytes: u64,
@@ -221,6 +225,14 @@ impl Feed {
             (self.dedupe == Dedupe::Column, "dedupe is \"column\""),
         ];
         reasons.into_iter().find(|(is_so, _)| *is_so).map(|(_, reason)| reason)
+    }
+
+    /// How the columns' values are written, each column by the name that `fold` makes of its own.
+    pub fn formats(&self, fold: impl Fn(&str) -> String) -> Formats {
+        let usual = self.csv.value_format();
+        let columns = self.columns.iter();
+        let columns = columns.map(|(name, options)| (fold(name), options.value_format(&usual)));
+        Formats::new(usual.clone(), columns)
     }
 
     /// Checks what no single field can say of itself.
@@ -284,6 +296,13 @@ impl Feed {
         }
         if self.columns.contains_key("") {
             return Err(wrong("a column in columns has no name"));
+        }
+        let usual = self.csv.value_format();
+        for (name, options) in &self.columns {
+            options.validate(&usual).map_err(|error| {
+                let advice = error.advice().unwrap_or_default().to_owned();
+                wrong(format!("column {name:?}: {}", error.message())).with_advice(advice)
+            })?;
         }
         let mut seen = HashSet::new();
         for column in &self.partition_by {

@@ -5,7 +5,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{file, values, word, wrong};
-use crate::csv::{DELIMITER_BYTES_MAX, DialectOptions, LineEnding};
+use crate::csv::{
+    BinaryFormat, DELIMITER_BYTES_MAX, DialectOptions, LineEnding, TimeFormat, ValueFormat,
+};
 use crate::error::Result;
 use crate::memory::display_bytes;
 
@@ -55,12 +57,33 @@ pub struct CsvOptions {
     pub null_values: Vec<String>,
     /// Whether the spaces around unquoted text are no part of it.
     pub trim: bool,
+    /// What is between a number's whole part and its fraction.
+    #[serde(deserialize_with = "separator")]
+    pub decimal_separator: char,
+    /// What may be between a number's thousands, if anything.
+    #[serde(deserialize_with = "separator_or_false")]
+    pub thousands_separator: Option<char>,
+    /// Whether decimals are rounded to the digits that their column has.
+    pub round_decimals: bool,
+    /// The words for true.
+    pub true_values: Vec<String>,
+    /// The words for false.
+    pub false_values: Vec<String>,
+    /// How dates are written.
+    #[serde(deserialize_with = "formats")]
+    pub date_format: Vec<TimeFormat>,
+    /// How timestamps are written.
+    #[serde(deserialize_with = "formats")]
+    pub timestamp_format: Vec<TimeFormat>,
+    /// How binary values are written.
+    pub binary_format: BinaryFormat,
     /// Whether types are inferred; otherwise every column is a string.
     pub infer: bool,
 }
 
 impl Default for CsvOptions {
     fn default() -> Self {
+        let values = ValueFormat::default();
         Self {
             delimiter: None,
             quote: None,
@@ -76,6 +99,14 @@ impl Default for CsvOptions {
             line_bytes_max: 16 << 20,
             null_values: vec![String::new()],
             trim: false,
+            decimal_separator: values.decimal_separator,
+            thousands_separator: values.thousands_separator,
+            round_decimals: values.round_decimals,
+            true_values: values.true_values,
+            false_values: values.false_values,
+            date_format: values.date_formats,
+            timestamp_format: values.timestamp_formats,
+            binary_format: values.binary_format,
             infer: true,
         }
     }
@@ -87,7 +118,7 @@ impl CsvOptions {
     /// # Errors
     /// [`crate::error::ErrorKind::Configuration`], as from the file.
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
-        let list = || value.split(',').map(str::to_owned).collect();
+        let list = || -> Vec<String> { value.split(',').map(str::to_owned).collect() };
         match key {
             "delimiter" => self.delimiter = parse_delimiter(value)?,
             "quote" => self.quote = parse_or_auto(value, parse_byte_or_false)?,
@@ -103,6 +134,14 @@ impl CsvOptions {
             "line_bytes_max" => self.line_bytes_max = values::parse_size(value)?,
             "null_values" => self.null_values = list(),
             "trim" => self.trim = parse_bool(value)?,
+            "decimal_separator" => self.decimal_separator = parse_separator(value)?,
+            "thousands_separator" => self.thousands_separator = parse_separator_or_false(value)?,
+            "round_decimals" => self.round_decimals = parse_bool(value)?,
+            "true_values" => self.true_values = list(),
+            "false_values" => self.false_values = list(),
+            "date_format" => self.date_format = parse_formats(&list())?,
+            "timestamp_format" => self.timestamp_format = parse_formats(&list())?,
+            "binary_format" => self.binary_format = word(value)?,
             "infer" => self.infer = parse_bool(value)?,
             _ => return Err(file::unknown::<Self>(key, "--csv")),
         }
@@ -124,6 +163,21 @@ impl CsvOptions {
             footer_lines: self.footer_lines,
             trim: self.trim,
             null_values: self.null_values.clone(),
+        }
+    }
+
+    /// How the values of the columns are written of which nothing else is said.
+    pub fn value_format(&self) -> ValueFormat {
+        ValueFormat {
+            null_values: None,
+            decimal_separator: self.decimal_separator,
+            thousands_separator: self.thousands_separator,
+            round_decimals: self.round_decimals,
+            true_values: self.true_values.clone(),
+            false_values: self.false_values.clone(),
+            date_formats: self.date_format.clone(),
+            timestamp_formats: self.timestamp_format.clone(),
+            binary_format: self.binary_format,
         }
     }
 
@@ -156,7 +210,29 @@ impl CsvOptions {
                     .with_advice(format!("give it at least 1, and at most {most}")));
             }
         }
+        self.validate_values()?;
         self.dialect_options().or_default().check()
+    }
+
+    fn validate_values(&self) -> Result<()> {
+        self.value_format().check()?;
+        if let Some(format) = self.date_format.iter().find(|format| format.is_instant()) {
+            return Err(wrong(format!(
+                "date_format has {:?}, which is no date",
+                format.to_string()
+            ))
+            .with_advice("give it to timestamp_format"));
+        }
+        let delimits =
+            |separator: char| self.delimiter.as_deref() == Some(separator.to_string().as_bytes());
+        // With quotes, a number can hold the delimiter.
+        if self.quote == Some(None) && delimits(self.decimal_separator) {
+            return Err(wrong("decimal_separator is the delimiter, and there is no quote")
+                .with_advice(
+                    "no number could have a fraction: check the delimiter and the quote",
+                ));
+        }
+        Ok(())
     }
 }
 
@@ -218,6 +294,24 @@ fn unescaped(text: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// One character.
+fn parse_separator(text: &str) -> Result<char> {
+    let mut characters = text.chars();
+    match (characters.next(), characters.next()) {
+        (Some(separator), None) => Ok(separator),
+        _ => Err(wrong(format!("{text:?} is not a single character"))
+            .with_advice("write a comma, a point, a space or an apostrophe")),
+    }
+}
+
+fn parse_separator_or_false(text: &str) -> Result<Option<char>> {
+    if text == "false" { Ok(None) } else { parse_separator(text).map(Some) }
+}
+
+pub(super) fn parse_formats(texts: &[String]) -> Result<Vec<TimeFormat>> {
+    texts.iter().map(|text| text.parse()).collect()
+}
+
 fn parse_byte_or_false(text: &str) -> Result<Option<u8>> {
     if text == "false" { Ok(None) } else { parse_byte(text).map(Some) }
 }
@@ -253,6 +347,23 @@ fn written<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Erro
 
 fn delimiter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
     parse_delimiter(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+pub(super) fn separator<'de, D: Deserializer<'de>>(deserializer: D) -> Result<char, D::Error> {
+    parse_separator(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+pub(super) fn separator_or_false<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<char>, D::Error> {
+    match values::text_or_false(deserializer)? {
+        Some(text) => parse_separator(&text).map(Some).map_err(D::Error::custom),
+        None => Ok(None),
+    }
+}
+
+fn formats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TimeFormat>, D::Error> {
+    parse_formats(&values::one_or_many(deserializer)?).map_err(D::Error::custom)
 }
 
 fn byte_or_false<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
@@ -304,6 +415,14 @@ mod tests {
             ("line_bytes_max", "32MiB"),
             ("null_values", ",NA,null"),
             ("trim", "true"),
+            ("decimal_separator", ","),
+            ("thousands_separator", " "),
+            ("round_decimals", "true"),
+            ("true_values", "ja,1"),
+            ("false_values", "nein,0"),
+            ("date_format", "%d.%m.%Y,iso"),
+            ("timestamp_format", "epoch_ms"),
+            ("binary_format", "hex"),
             ("infer", "false"),
         ] {
             options.set(key, value).unwrap();
@@ -312,7 +431,11 @@ mod tests {
                     line_ending = \"crlf\"\nheader = true\nheader_rows = 2\ncolumns = [\"a\", \"b\"]\n\
                     skip_lines = 3\nfooter_lines = 1\n\
                     field_bytes_max = \"64KiB\"\nline_bytes_max = \"32MiB\"\n\
-                    null_values = [\"\", \"NA\", \"null\"]\ntrim = true\ninfer = false\n";
+                    null_values = [\"\", \"NA\", \"null\"]\ntrim = true\n\
+                    decimal_separator = \",\"\nthousands_separator = \" \"\n\
+                    round_decimals = true\ntrue_values = [\"ja\", \"1\"]\n\
+                    false_values = [\"nein\", \"0\"]\ndate_format = [\"%d.%m.%Y\", \"iso\"]\n\
+                    timestamp_format = \"epoch_ms\"\nbinary_format = \"hex\"\ninfer = false\n";
         assert_eq!(options, toml::from_str(file).unwrap());
         options.set("quote", "false").unwrap();
         assert_eq!(options.quote, Some(None));
@@ -353,6 +476,9 @@ mod tests {
         assert_eq!(refused("header", "yes"), "\"yes\" is neither true nor false");
         assert!(refused("skip_lines", "-1").contains("is not a number"));
         assert!(refused("line_bytes_max", "long").contains("is not a size"));
+        assert!(refused("decimal_separator", ",,").contains("is not a single character"));
+        assert!(refused("date_format", "dd.mm.yyyy").contains("is not a format of dates"));
+        assert!(refused("binary_format", "octal").contains("unknown variant"));
     }
 
     #[test]
@@ -367,6 +493,11 @@ mod tests {
         assert_eq!(with(&[("delimiter", "\\x01")]), Ok(()));
         assert!(with(&[("line_bytes_max", "2GiB")]).unwrap_err().contains("line_bytes_max"));
         assert!(with(&[("footer_lines", "1001")]).unwrap_err().contains("a footer of 1001 lines"));
+        assert_eq!(with(&[("delimiter", ","), ("decimal_separator", ",")]), Ok(()));
+        let no_quote = [("delimiter", ","), ("decimal_separator", ","), ("quote", "false")];
+        assert!(with(&no_quote).unwrap_err().contains("there is no quote"));
+        assert!(with(&[("thousands_separator", ".")]).unwrap_err().contains("are the same"));
+        assert!(with(&[("date_format", "epoch_s")]).unwrap_err().contains("is no date"));
         assert!(with(&[("delimiter", "\""), ("quote", "\"")]).unwrap_err().contains("as well"));
         assert!(with(&[("escape", "\""), ("quote", "\"")]).unwrap_err().contains("as well"));
         assert!(

@@ -1,5 +1,7 @@
 //! Bytes to batches.
 
+use std::sync::Arc;
+
 use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter;
 use arrow::datatypes::{FieldRef, SchemaRef};
@@ -7,6 +9,7 @@ use arrow::error::ArrowError;
 
 use super::column::{Absent, Column, Rows, column_for};
 use super::dialect::{BYTE_ORDER_MARK, Dialect, FieldReader, LineEnding};
+use super::format::ValueFormat;
 use super::lines::LineCounter;
 use super::reject::{Fault, Faults, Reject, raw};
 use super::structure::{Misshapen, Shape, Structure};
@@ -23,6 +26,8 @@ pub struct DecodePlan {
     /// The column of text, in `schema`, that takes what fits into no other; none: there is none, and
     /// nothing is rescued.
     pub rescued: Option<usize>,
+    /// For each column of `schema`, how its values are written; those beyond have the usual format.
+    pub formats: Vec<Arc<ValueFormat>>,
 }
 
 /// Where a field goes.
@@ -135,7 +140,7 @@ impl Decoder {
         dialect.check()?;
         check_limits(&limits)?;
         let wanted = wanted_fields(&plan)?;
-        let columns = columns_of(&plan, &wanted)?;
+        let columns = columns_of(&plan, &wanted, dialect)?;
         let widths = plan.schema.fields().iter().map(|f| f.data_type().primitive_width());
         Ok(Self {
             structure: Structure::new(dialect, plan.fields.len(), &limits),
@@ -480,10 +485,16 @@ fn wanted_fields(plan: &DecodePlan) -> Result<Vec<(usize, usize)>> {
     Ok(wanted)
 }
 
-fn columns_of(plan: &DecodePlan, wanted: &[(usize, usize)]) -> Result<Vec<Box<dyn Column>>> {
+fn columns_of(
+    plan: &DecodePlan,
+    wanted: &[(usize, usize)],
+    dialect: &Dialect,
+) -> Result<Vec<Box<dyn Column>>> {
+    let usual = Arc::default();
     let column_of = |(index, field): (usize, &FieldRef)| {
         if wanted.iter().any(|(_, column)| *column == index) {
-            column_for(field).ok_or_else(|| {
+            let format = plan.formats.get(index).unwrap_or(&usual);
+            column_for(field, format, dialect).ok_or_else(|| {
                 let (name, data_type) = (field.name(), field.data_type());
                 let message = format!("column {name:?} is {data_type}, which CSV cannot fill");
                 Error::new(ErrorKind::SchemaMismatch, message)

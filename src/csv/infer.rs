@@ -1,12 +1,14 @@
 //! Columns and their types, from samples of objects.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
 use super::dialect::{Dialect, FieldReader};
+use super::format::{Formats, ValueFormat};
 use super::header::{Sample, SampleRows, check_text, header_error, read_header};
-use super::value;
+use super::value::{self, BooleanSpellings, Nulls, Separators, Text};
 use crate::error::Result;
 
 /// The integers up to this one are exact in a `f64`.
@@ -21,6 +23,7 @@ pub struct Inference {
     dialect: Dialect,
     /// Names that this makes equal are one column.
     fold: fn(&str) -> String,
+    formats: Formats,
     columns: Vec<(String, Evidence)>,
     rows: u64,
 }
@@ -28,7 +31,13 @@ pub struct Inference {
 impl Inference {
     /// Nothing observed yet. Names that `fold` makes equal are one column, with the first's name.
     pub fn new(dialect: Dialect, fold: fn(&str) -> String) -> Self {
-        Self { dialect, fold, columns: Vec::new(), rows: 0 }
+        let formats = Formats::default();
+        Self { dialect, fold, formats, columns: Vec::new(), rows: 0 }
+    }
+
+    /// With the columns' values written so. `formats` has the names that the fold makes.
+    pub fn with_formats(self, formats: Formats) -> Self {
+        Self { formats, ..self }
     }
 
     /// Takes the values of a sample into account. New columns come after those known.
@@ -48,14 +57,14 @@ impl Inference {
         }
         let reader = FieldReader::new(&self.dialect);
         let rows = SampleRows::new(sample, &self.dialect);
-        let mut evidence = vec![Evidence::default(); names.len()];
+        let format = |name: &String| self.formats.of(&(self.fold)(name));
+        let mut interpreters: Vec<Interpreter> =
+            names.iter().map(|name| Interpreter::new(&format(name), &self.dialect)).collect();
         rows.for_each(names.len(), self.dialect.header_rows as usize, |position, field| {
             self.rows += u64::from(position == 0);
-            let text = reader.text(field);
-            if !reader.is_null(&text) {
-                evidence[position].observe(&text);
-            }
+            interpreters[position].observe(&reader.text(field));
         });
+        let evidence = interpreters.into_iter().map(|interpreter| interpreter.evidence);
         self.add(names.into_iter().zip(evidence));
         Ok(())
     }
@@ -125,28 +134,6 @@ impl Default for Evidence {
 }
 
 impl Evidence {
-    fn of(text: &[u8]) -> Self {
-        let text = value::trimmed(text);
-        let digits = text.iter().any(u8::is_ascii_digit);
-        let plain = is_plain(text);
-        let time = value::timestamp(text);
-        Self {
-            any: true,
-            boolean: text.eq_ignore_ascii_case(b"true") || text.eq_ignore_ascii_case(b"false"),
-            integer: plain && value::signed::<i64>(text.into()).is_some(),
-            float: plain && is_float(text, digits),
-            digits,
-            date: value::date(text).is_some(),
-            timestamp: time.is_some(),
-            zoned: matches!(time, Some((_, true))),
-            unzoned: matches!(time, Some((_, false))),
-        }
-    }
-
-    fn observe(&mut self, text: &[u8]) {
-        self.merge(Self::of(text));
-    }
-
     fn merge(&mut self, other: Self) {
         self.any |= other.any;
         self.boolean &= other.boolean;
@@ -175,20 +162,66 @@ impl Evidence {
     }
 }
 
+/// Looks at the values of one column.
+struct Interpreter {
+    format: Arc<ValueFormat>,
+    nulls: Nulls,
+    booleans: BooleanSpellings,
+    separators: Separators,
+    evidence: Evidence,
+}
+
+impl Interpreter {
+    fn new(format: &Arc<ValueFormat>, dialect: &Dialect) -> Self {
+        Self {
+            format: Arc::clone(format),
+            nulls: Nulls::new(format.null_values.as_ref().unwrap_or(&dialect.null_values)),
+            booleans: format.boolean_spellings().telling(),
+            separators: format.separators(),
+            evidence: Evidence::default(),
+        }
+    }
+
+    fn observe(&mut self, whole: &[u8]) {
+        let text = value::trimmed(whole);
+        if self.nulls.contain(whole) || self.nulls.contain(text) {
+            return;
+        }
+        let time = self.format.timestamp(text);
+        let number = self.separators.plain(text).map(Text::bytes).filter(|number| is_plain(number));
+        let digits = text.iter().any(u8::is_ascii_digit);
+        self.evidence.merge(Evidence {
+            any: true,
+            boolean: self.booleans.read(text).is_some(),
+            integer: number.is_some_and(|number| value::signed::<i64>(number.into()).is_some()),
+            float: number.is_some_and(|number| is_float(number, digits)),
+            digits,
+            date: self.format.date(text).is_some(),
+            timestamp: time.is_some(),
+            zoned: matches!(time, Some((_, true))),
+            unzoned: matches!(time, Some((_, false))),
+        });
+    }
+}
+
 /// Whether a number could be meant: a leading plus or zero makes it a code, such as a telephone's.
 fn is_plain(text: &[u8]) -> bool {
     let magnitude = text.strip_prefix(b"-").unwrap_or(text);
     !matches!(magnitude, [b'+', ..] | [b'0', b'0'..=b'9', ..])
 }
 
+/// Whether a `f64` holds a number without changing what is before its point, and without losing it:
+/// one that is too large is no value. Without digits, it is a word for what is no number.
 fn is_float(text: &[u8], digits: bool) -> bool {
     let magnitude = text.strip_prefix(b"-").unwrap_or(text);
-    if magnitude.iter().all(u8::is_ascii_digit) {
-        return value::unsigned::<u64>(magnitude.into())
-            .is_some_and(|value| value <= F64_INTEGER_MAX);
+    let whole = magnitude.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if digits && matches!(magnitude.get(whole), None | Some(b'.')) && whole > 0 {
+        let exact = value::unsigned::<u64>(magnitude[..whole].into());
+        if exact.is_none_or(|value| value > F64_INTEGER_MAX) {
+            return false;
+        }
     }
-    // A number that is too large for a f64 would become infinite.
-    value::float64(text.into()).is_some_and(|value| value.is_finite() || !digits)
+    value::float64(text.into()).is_some()
 }
 
 #[cfg(test)]
@@ -197,9 +230,16 @@ mod tests {
     use crate::error::{ErrorKind, Position};
 
     fn types_of(values: &[&str]) -> DataType {
-        let text: String = values.iter().map(|value| format!("x,{value}\n")).collect();
-        let mut inference = Inference::new(Dialect::default(), str::to_owned);
-        let bytes = format!("id,value\n{text}");
+        types_in(&ValueFormat::default(), values)
+    }
+
+    /// The type of a column whose values are written in `format`.
+    fn types_in(format: &ValueFormat, values: &[&str]) -> DataType {
+        let text: String = values.iter().map(|value| format!("x|{value}\n")).collect();
+        let dialect = Dialect { delimiter: b"|".to_vec(), ..Dialect::default() };
+        let formats = Formats::new(ValueFormat::default(), [("value".to_owned(), format.clone())]);
+        let mut inference = Inference::new(dialect, str::to_owned).with_formats(formats);
+        let bytes = format!("id|value\n{text}");
         inference.observe(Sample { bytes: bytes.as_bytes(), whole: true }).unwrap();
         inference.finish().field(1).data_type().clone()
     }
@@ -222,6 +262,14 @@ mod tests {
             (&["9007199254740992", "2.5"], DataType::Float64),
             (&["9007199254740993", "2.5"], DataType::Utf8),
             (&["-9007199254740993", "2.5"], DataType::Utf8),
+            (&["9007199254740993.5"], DataType::Utf8),
+            (&["9007199254740991.5", "1e30"], DataType::Float64),
+            (&["18446744073709551616.0"], DataType::Utf8),
+            (&["0", "0.5", "-0.25"], DataType::Float64),
+            (&["00123", "123"], DataType::Utf8),
+            (&["1,5"], DataType::Utf8),
+            (&["1", " ", " 2 "], DataType::Int64),
+            (&["1.#INF", "2.5"], DataType::Float64),
             (&["0.5", "NaN", "-inf", "1e9"], DataType::Float64),
             (&["NaN", "inf"], DataType::Utf8),
             (&["1e999"], DataType::Utf8),
@@ -231,11 +279,54 @@ mod tests {
             (&["2024-02-29", "2024-02-29 10:00"], time(None)),
             (&["2024-02-29T10:00Z", "2024-02-29T10:00+01"], time(Some("UTC"))),
             (&["2024-02-29T10:00Z", "2024-02-29T10:00"], DataType::Utf8),
+            (&["2024-02-29T10:00Z", "2024-02-29"], DataType::Utf8),
+            (&["2024-02-29 10:00:00 UTC"], time(Some("UTC"))),
+            (&["20240229"], DataType::Int64),
+            (&["20240229T100000Z"], time(Some("UTC"))),
             (&["2024-02-29", "5"], DataType::Utf8),
+            (&["29.02.2024"], DataType::Utf8),
+            (&["10:00", "11:30:00"], DataType::Utf8),
+            (&["0", "1"], DataType::Int64),
+            (&["y", "n"], DataType::Utf8),
             (&["a"], DataType::Utf8),
         ];
         for (values, expected) in cases {
             assert_eq!(types_of(values), *expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn types_of_values_in_other_formats() {
+        let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let format = ValueFormat {
+            null_values: Some(list(&["-"])),
+            decimal_separator: ',',
+            thousands_separator: Some('.'),
+            true_values: list(&["ja", "true"]),
+            false_values: list(&["nein"]),
+            date_formats: vec!["%d.%m.%Y".parse().unwrap()],
+            timestamp_formats: vec!["%d.%m.%Y %H:%M".parse().unwrap()],
+            ..ValueFormat::default()
+        };
+        let local = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let cases: &[(&[&str], DataType)] = &[
+            (&["1,5", "-", "1.234,5"], DataType::Float64),
+            (&["1.234", "-12"], DataType::Int64),
+            (&["1.234", "1.5"], DataType::Utf8),
+            (&["0.123"], DataType::Utf8),
+            (&["0,5", "00,5"], DataType::Utf8),
+            (&["9.007.199.254.740.993", "2,5"], DataType::Utf8),
+            (&["Ja", "nein", "TRUE"], DataType::Boolean),
+            (&["ja", "false"], DataType::Utf8),
+            (&["29.02.2024", "1.1.2024"], DataType::Date32),
+            (&["29.02.2023"], DataType::Utf8),
+            (&["29.02.2024", "29.02.2024 12:00"], local),
+            (&["2024-02-29"], DataType::Utf8),
+            (&["-", "-"], DataType::Utf8),
+            (&["1", ""], DataType::Utf8),
+        ];
+        for (values, expected) in cases {
+            assert_eq!(types_in(&format, values), *expected, "{values:?}");
         }
     }
 

@@ -7,7 +7,8 @@
 //!
 //! [`Decoder`] turns the bytes of one object into typed batches in bounded memory, with a verdict
 //! ([`Reject`]) on each row that is not in them. It never decides what becomes of a rejected row.
-//! [`Inference`] finds the columns' types in samples of objects.
+//! [`Inference`] finds the columns' types in samples of objects. [`ValueFormat`] says how the values of
+//! a column are written.
 //!
 //! # What is a row
 //! - A row ends with a line end of the [`Dialect`], or where the object ends. It is no row if it is
@@ -30,6 +31,7 @@ mod column;
 mod decode;
 mod detect;
 mod dialect;
+mod format;
 mod header;
 mod infer;
 mod lines;
@@ -45,6 +47,8 @@ pub use decode::{DecodePlan, Decoded, Decoder, Limits, Target};
 pub use detect::{Detection, detect};
 pub(crate) use dialect::DELIMITER_BYTES_MAX;
 pub use dialect::{Dialect, DialectOptions, LineEnding};
+pub use format::{BinaryFormat, Formats, ValueFormat};
 pub use header::{Sample, read_header};
 pub use infer::Inference;
 pub use reject::Reject;
+pub use value::TimeFormat;

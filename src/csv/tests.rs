@@ -36,6 +36,7 @@ fn plan(columns: &[(&str, DataType, bool)]) -> DecodePlan {
         schema: Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>())),
         fields: (0..columns.len()).map(Target::Column).collect(),
         rescued: None,
+        formats: Vec::new(),
     }
 }
 
@@ -140,13 +141,56 @@ fn value_for(column: usize) -> BoxedStrategy<String> {
         2 => "[+-]?[0-9]{1,19}|-9223372036854775808",
         3 => "[0-9]{1,20}|18446744073709551615|-0",
         4 | 5 => "[+-]?[0-9]{1,18}(\\.[0-9]{0,18})?(e[+-]?[0-9]{1,3})?|\\.[0-9]{1,5}|NaN|-inf",
-        6 => "[+-]?[0-9]{1,5}(\\.[0-9]{0,2}0{0,2})?|0{1,40}1|[0-9]{1,3}\\.[0-9]{1,20}",
+        6 => {
+            "[+-]?[0-9]{1,5}(\\.[0-9]{0,2}0{0,2})?|0{1,40}1|[0-9]{1,3}\\.[0-9]{1,20}|[0-9]{0,4}\\.?[0-9]{0,4}e-?[0-9]{1,2}"
+        }
         7 => "[0-9]{4}-(0[1-9]|1[0-2])-([0-2][0-9]|3[01])",
         8 | 9 => {
-            "(19|20)[0-9]{2}-0[1-9]-[0-2][0-9]([T ][0-2][0-9]:[0-5][0-9](:[0-6][0-9](\\.[0-9]{1,6}0{0,3})?)?)?(Z|[+-][0-2][0-9](:[0-5][0-9])?)?"
+            "(19|20)[0-9]{2}-0[1-9]-[0-2][0-9]([T ][0-2][0-9]:[0-5][0-9](:[0-6][0-9]([.,][0-9]{1,6}0{0,3})?)?)?( ?(Z|UTC|[+-][0-2][0-9](:?[0-5][0-9])?))?"
         }
         _ => "[a-z \"\\\\é☃,\r\n]{0,12}",
     };
+    values_like(right)
+}
+
+/// As [`value_for`], as a German would write them.
+fn german_value_for(column: usize) -> BoxedStrategy<String> {
+    let number = "[+-]?[0-9]{1,3}(\\.[0-9]{3}){0,2}(,[0-9]{0,4})?";
+    values_like(match column {
+        0 => "(ja|NEIN|Nein|wahr|1)",
+        1..=3 => {
+            "[+-]?[0-9]{1,3}(\\.[0-9]{3}){0,6}|[0-9]{1,19}|[0-9]{1,2}(\\.[0-9]{2}){1,2}\\.[0-9]{3}"
+        }
+        4 | 5 => {
+            "[+-]?[0-9]{1,3}(\\.[0-9]{3}){0,2}(,[0-9]{0,18})?|[0-9]{1,9},5e-?[0-9]{1,3}|NaN|-inf"
+        }
+        6 => number,
+        7 => "([0-2][0-9]|3[01])\\.(0[1-9]|1[0-2])\\.[0-9]{4}|[1-9]\\.[1-9]\\.[12][0-9]{3}",
+        8 | 9 => {
+            "[0-2][0-9]\\.0[1-9]\\.(19|20)[0-9]{2}( [0-2][0-9]:[0-5][0-9]:[0-6][0-9](\\.[0-9]{1,7})?)?"
+        }
+        12 => "([0-9a-fA-F]{2}){0,6}|[0-9a-g]{0,5}",
+        _ => " ?[a-z \"\\\\é☃,\r\n]{0,12}",
+    })
+}
+
+fn german() -> ValueFormat {
+    let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    ValueFormat {
+        null_values: Some(list(&["", "-"])),
+        decimal_separator: ',',
+        thousands_separator: Some('.'),
+        round_decimals: true,
+        true_values: list(&["ja", "wahr"]),
+        false_values: list(&["nein"]),
+        date_formats: vec!["%d.%m.%Y".parse().unwrap()],
+        timestamp_formats: vec!["%d.%m.%Y %H:%M:%S%.f".parse().unwrap()],
+        binary_format: BinaryFormat::Hex,
+    }
+}
+
+/// Mostly `right` ones, some with spaces around them, some null, and some of anything.
+fn values_like(right: &'static str) -> BoxedStrategy<String> {
     prop_oneof![
         40 => right,
         2 => Just(String::new()),
@@ -244,7 +288,7 @@ fn limits() -> impl Strategy<Value = Limits> {
 /// Rows of fields, each with whether it is quoted needlessly, and what comes after each row.
 type Table = Vec<(Vec<(String, bool)>, usize)>;
 
-fn tables() -> impl Strategy<Value = Table> {
+fn tables(value_for: fn(usize) -> BoxedStrategy<String>) -> impl Strategy<Value = Table> {
     let field = |column| (value_for(column), proptest::bool::weighted(0.15));
     let row = (0..14).map(field).collect::<Vec<_>>();
     proptest::collection::vec((row, 0..12_usize), 0..24)
@@ -310,7 +354,7 @@ proptest! {
 
     #[test]
     fn tables_decode_as_the_reference_says(
-        table in tables(),
+        table in tables(value_for),
         dialect in dialects(),
         limits in limits(),
         slices in proptest::collection::vec(1..200_usize, 1..8),
@@ -322,6 +366,21 @@ proptest! {
             text[index] = *byte;
         }
         check(&every_type(), &dialect, limits, &text, &slices)?;
+    }
+
+    #[test]
+    fn values_in_other_formats_decode_as_the_reference_says(
+        table in tables(german_value_for),
+        dialect in dialects(),
+        trim in any::<bool>(),
+        usual in proptest::collection::vec(proptest::bool::weighted(0.1), 14),
+        limits in limits(),
+    ) {
+        let dialect = Dialect { trim, ..dialect };
+        let format = |usual| if usual { ValueFormat::default() } else { german() };
+        let formats = usual.into_iter().map(|usual| Arc::new(format(usual))).collect();
+        let plan = DecodePlan { formats, ..every_type() };
+        check(&plan, &dialect, limits, &render(&dialect, &table), &[7])?;
     }
 
     #[test]
@@ -543,7 +602,8 @@ fn plans_that_cannot_work_are_refused() {
 #[test]
 fn rows_without_wanted_columns_are_counted() {
     let fields = vec![Target::Ignored, Target::Ignored];
-    let plan = DecodePlan { schema: Arc::new(Schema::empty()), fields, rescued: None };
+    let plan =
+        DecodePlan { schema: Arc::new(Schema::empty()), fields, rescued: None, formats: vec![] };
     let text = b"a,b\n1,2\n3\n4,5\n";
     let decoded = decode(&plan, &Dialect::default(), Limits::default(), text, &[4]).unwrap();
     assert_eq!((decoded[0].batch.num_rows(), decoded[0].rejects.len()), (2, 1));

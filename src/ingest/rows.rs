@@ -8,7 +8,7 @@ use super::budget::{CHUNK_BYTES, Limits};
 use super::task::{Facts, Task};
 use super::{Run, schema};
 use crate::commit::Pin;
-use crate::csv::{Decoded, Decoder, Dialect, Reject, Sample};
+use crate::csv::{Decoded, Decoder, Dialect, Formats, Reject, Sample};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Entry;
 use crate::receipt::Observer;
@@ -20,6 +20,7 @@ pub(super) struct Rows<'a> {
     layout: &'a Arc<Layout>,
     limits: &'a Limits,
     dialect: Dialect,
+    formats: Formats,
     /// The column that holds the source's name, and the name.
     source_column: Option<(usize, &'a str)>,
     uri: &'a str,
@@ -56,6 +57,7 @@ impl<'a> Rows<'a> {
             layout,
             limits,
             dialect: run.feed.csv.dialect_options().or_default(),
+            formats: schema::formats(run.feed),
             source_column: source_column.map(|column| (column, task.candidate.name.as_str())),
             uri: &task.object.location.uri,
             observer: run.observer,
@@ -153,7 +155,13 @@ impl<'a> Rows<'a> {
             let sample = Sample { bytes: &self.buffer, whole: self.at_end };
             if let Some(header) = crate::csv::read_header(sample, &self.dialect)? {
                 let source = self.source_column.map(|(column, _)| column);
-                let plan = schema::decode_plan(&header, &self.dialect, self.layout, source)?;
+                let plan = schema::decode_plan(
+                    &header,
+                    &self.dialect,
+                    self.layout,
+                    source,
+                    &self.formats,
+                )?;
                 return Decoder::new(plan, &self.dialect, self.limits.decode).map(Some);
             }
             if self.at_end {

@@ -8,8 +8,8 @@ use arrow::datatypes::{DataType, Field, Schema};
 use super::budget::CHUNK_BYTES;
 use super::task::Task;
 use super::time::Timekeeper;
-use crate::config::Feed;
-use crate::csv::{DecodePlan, Dialect, Inference, Sample, Target};
+use crate::config::{ColumnOptions, Feed};
+use crate::csv::{DecodePlan, Dialect, Formats, Inference, Sample, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Layout, TableDefinition};
 
@@ -30,7 +30,8 @@ pub(super) struct Inferred {
 /// [`SAMPLE_OBJECTS_MAX`] of them. Not of fewer where time runs out: a table's columns are for ever.
 pub(super) async fn infer(feed: &Feed, tasks: Vec<Task>, time: &Timekeeper<'_>) -> Inferred {
     let mut inferred = Inferred { definition: Ok(None), failed: vec![], tasks: vec![] };
-    let mut inference = Inference::new(feed.csv.dialect_options().or_default(), folded_name);
+    let mut inference = Inference::new(feed.csv.dialect_options().or_default(), folded_name)
+        .with_formats(formats(feed));
     let bytes_max = usize::try_from(feed.sample_bytes_max).unwrap_or(usize::MAX);
     let share = bytes_max / tasks.len().clamp(1, SAMPLE_OBJECTS_MAX);
     let mut with_rows = 0;
@@ -105,8 +106,8 @@ fn define(feed: &Feed, inferred: &Schema) -> Result<TableDefinition> {
         let name = legal_name(field.name());
         let wanted = feed.columns.get(field.name()).or_else(|| feed.columns.get(&name));
         overrides.retain(|column| *column != field.name() && **column != name);
-        let data_type = match wanted {
-            Some(wanted) => wanted.data_type().clone(),
+        let data_type = match wanted.and_then(ColumnOptions::type_in_new_table) {
+            Some(wanted) => wanted,
             None if !feed.csv.infer => DataType::Utf8,
             None => field.data_type().clone(),
         };
@@ -145,7 +146,8 @@ fn define(feed: &Feed, inferred: &Schema) -> Result<TableDefinition> {
 /// # Errors
 /// [`ErrorKind::Configuration`].
 pub(super) fn check_feed(feed: &Feed, layout: &Layout, table: &str) -> Result<()> {
-    for (name, wanted) in &feed.columns {
+    for (name, options) in &feed.columns {
+        let Some(wanted) = &options.column_type else { continue };
         let Ok(field) = layout.schema.field_with_name(name) else { continue };
         if field.data_type() != wanted.data_type() {
             return Err(configuration(format!(
@@ -201,6 +203,7 @@ pub(super) fn decode_plan(
     dialect: &Dialect,
     layout: &Layout,
     source_column: Option<usize>,
+    formats: &Formats,
 ) -> Result<DecodePlan> {
     let columns: Vec<usize> =
         (0..layout.schema.fields().len()).filter(|&i| Some(i) != source_column).collect();
@@ -222,7 +225,9 @@ pub(super) fn decode_plan(
         let name = layout.schema.field(column).name();
         return Err(mismatch(format!("it has no column {name:?}, which may not be null")));
     }
-    Ok(DecodePlan { schema: Arc::clone(&layout.schema), fields, rescued: None })
+    let schema = Arc::clone(&layout.schema);
+    let formats = schema.fields().iter().map(|field| formats.of(&folded_name(field.name())));
+    Ok(DecodePlan { fields, rescued: None, formats: formats.collect(), schema })
 }
 
 fn by_name(header: &[String], layout: &Layout, columns: &[usize]) -> Result<Vec<Target>> {
@@ -248,6 +253,11 @@ fn by_name(header: &[String], layout: &Layout, columns: &[usize]) -> Result<Vec<
         return Err(mismatch(format!("two columns of its header are the table's {name:?}")));
     }
     Ok(found.into_iter().map(|column| column.map_or(Target::Ignored, Target::Column)).collect())
+}
+
+/// How the values of the feed's columns are written, by the names that a table tells apart.
+pub(super) fn formats(feed: &Feed) -> Formats {
+    feed.formats(folded_name)
 }
 
 /// A column's name without the characters that Delta and Parquet forbid in one.

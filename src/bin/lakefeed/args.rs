@@ -293,7 +293,9 @@ impl Route {
         replace(&mut feed.ledger, self.ledger);
         replace(&mut feed.lease.scope, self.lease);
         feed.mode = mode;
-        feed.columns.extend(self.column);
+        for (name, column_type) in self.column {
+            feed.columns.entry(name).or_default().column_type = Some(column_type);
+        }
         for (key, value) in &self.csv {
             feed.csv.set(key, value)?;
         }
@@ -518,8 +520,11 @@ mod tests {
             (Some(&b"\t"[..]), Some(false))
         );
         assert_eq!(ours.csv.null_values, ["NA", "null"]);
-        let columns: Vec<String> =
-            ours.columns.iter().map(|(name, kind)| format!("{name}: {kind}")).collect();
+        let columns: Vec<String> = ours
+            .columns
+            .iter()
+            .map(|(name, options)| format!("{name}: {}", options.column_type.as_ref().unwrap()))
+            .collect();
         assert_eq!(columns, ["a=b: date", "id: int64", "price: decimal(15,2)"]);
         assert_eq!(ours.partition_by, ["country", "day"]);
         assert_eq!((ours.on_changed, ours.source_key), (OnChanged::Fail, SourceKey::Name));
