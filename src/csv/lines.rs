@@ -68,7 +68,7 @@ impl LineEnding {
     }
 
     /// How many lines end in `bytes`, which come after the byte `before`.
-    fn count(self, before: u8, bytes: &[u8]) -> usize {
+    pub(super) fn count(self, before: u8, bytes: &[u8]) -> usize {
         let count = |byte: u8| memchr_iter(byte, bytes).count();
         let crlfs = || {
             let across = before == b'\r' && bytes.first() == Some(&b'\n');
