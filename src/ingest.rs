@@ -42,6 +42,7 @@ mod rows;
 mod schema;
 mod select;
 mod task;
+mod text;
 mod time;
 
 pub use plan::{Action, IngestPlan, PlannedColumn, PlannedObject, plan};

@@ -6,7 +6,8 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{file, values, word, wrong};
 use crate::csv::{
-    BinaryFormat, DELIMITER_BYTES_MAX, DialectOptions, LineEnding, TimeFormat, ValueFormat,
+    BadBytes, BinaryFormat, DELIMITER_BYTES_MAX, DialectOptions, EncodingOption, LineEnding,
+    TimeFormat, ValueFormat,
 };
 use crate::error::Result;
 use crate::memory::display_bytes;
@@ -19,6 +20,11 @@ const LINE_BYTES_MAX: u64 = 1 << 30;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CsvOptions {
+    /// The encoding of their text.
+    #[serde(deserialize_with = "values::from_text")]
+    pub encoding: EncodingOption,
+    /// What becomes of bytes that are no text.
+    pub bad_bytes: BadBytes,
     /// What separates fields.
     #[serde(deserialize_with = "delimiter")]
     pub delimiter: Option<Vec<u8>>,
@@ -85,6 +91,8 @@ impl Default for CsvOptions {
     fn default() -> Self {
         let values = ValueFormat::default();
         Self {
+            encoding: EncodingOption::Auto,
+            bad_bytes: BadBytes::BadRow,
             delimiter: None,
             quote: None,
             escape: None,
@@ -120,6 +128,8 @@ impl CsvOptions {
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
         let list = || -> Vec<String> { value.split(',').map(str::to_owned).collect() };
         match key {
+            "encoding" => self.encoding = value.parse()?,
+            "bad_bytes" => self.bad_bytes = word(value)?,
             "delimiter" => self.delimiter = parse_delimiter(value)?,
             "quote" => self.quote = parse_or_auto(value, parse_byte_or_false)?,
             "escape" => self.escape = parse_or_auto(value, parse_byte_or_false)?,
@@ -401,6 +411,8 @@ mod tests {
     fn the_command_line_sets_what_the_file_sets() {
         let mut options = CsvOptions::default();
         for (key, value) in [
+            ("encoding", "shift_jis"),
+            ("bad_bytes", "replace"),
             ("delimiter", "\\t"),
             ("quote", "'"),
             ("escape", "\\"),
@@ -427,7 +439,8 @@ mod tests {
         ] {
             options.set(key, value).unwrap();
         }
-        let file = "delimiter = \"tab\"\nquote = \"'\"\nescape = \"\\\\\"\ncomment = \"#\"\n\
+        let file = "encoding = \"shift_jis\"\nbad_bytes = \"replace\"\n\
+                    delimiter = \"tab\"\nquote = \"'\"\nescape = \"\\\\\"\ncomment = \"#\"\n\
                     line_ending = \"crlf\"\nheader = true\nheader_rows = 2\ncolumns = [\"a\", \"b\"]\n\
                     skip_lines = 3\nfooter_lines = 1\n\
                     field_bytes_max = \"64KiB\"\nline_bytes_max = \"32MiB\"\n\

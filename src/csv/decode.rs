@@ -11,6 +11,7 @@ use super::column::{Absent, Column, Rows, column_for};
 use super::dialect::{BYTE_ORDER_MARK, Dialect, FieldReader, LineEnding};
 use super::format::ValueFormat;
 use super::lines::LineCounter;
+use super::offsets::OffsetMap;
 use super::reject::{Fault, Faults, Reject, raw};
 use super::structure::{Misshapen, Shape, Structure};
 use crate::error::{Error, ErrorKind, Result};
@@ -165,6 +166,13 @@ impl Decoder {
             rejected_rows: Vec::new(),
             rejects: Vec::new(),
         })
+    }
+
+    /// Gives each place as it is in the object that the text was transcoded from.
+    #[must_use]
+    pub fn with_offsets(mut self, offsets: Option<OffsetMap>) -> Self {
+        self.lines.locate_with(offsets);
+        self
     }
 
     /// Takes bytes off the front of `bytes` until a batch is full, or there are no more.

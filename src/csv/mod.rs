@@ -1,7 +1,8 @@
 //! CSV to Arrow.
 //!
 //! ```text
-//! bytes ── structure ──> where each field ends ── columns ──> Arrow arrays ──> Decoded
+//! bytes, or text of another encoding made UTF-8 by [`Transcoder`]
+//!       ── structure ──> where each field ends ── columns ──> Arrow arrays ──> Decoded
 //!            (one pass over the bytes)      (one pass over each column)
 //! ```
 //!
@@ -31,24 +32,33 @@ mod column;
 mod decode;
 mod detect;
 mod dialect;
+mod encoding;
 mod format;
 mod header;
 mod infer;
 mod lines;
 mod marks;
+mod offsets;
 mod reject;
 mod row;
 mod structure;
 #[cfg(test)]
 mod tests;
+mod transcode;
 mod value;
 
 pub use decode::{DecodePlan, Decoded, Decoder, Limits, Target};
 pub use detect::{Detection, detect};
 pub(crate) use dialect::DELIMITER_BYTES_MAX;
 pub use dialect::{Dialect, DialectOptions, LineEnding};
+pub use encoding::{
+    BadBytes, ENCODING_SAMPLE_BYTES_MAX, EncodingEvidence, EncodingOption, FoundEncoding,
+    find_encoding,
+};
 pub use format::{BinaryFormat, Formats, ValueFormat};
 pub use header::{Sample, read_header};
 pub use infer::Inference;
+pub use offsets::{OFFSETS_BYTES_MAX, OffsetMap};
 pub use reject::Reject;
+pub use transcode::Transcoder;
 pub use value::TimeFormat;

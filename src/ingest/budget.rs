@@ -1,5 +1,6 @@
 //! How the memory budget is shared among the pipeline's buffers.
 
+use super::text::TEXT_BYTES_MAX;
 use crate::config::Feed;
 use crate::csv;
 use crate::environment::Environment;
@@ -9,7 +10,7 @@ use crate::parquet::WriterLimits;
 use crate::source::READ_BUFFER_BYTES_MAX;
 use crate::table::{Layout, Table};
 
-/// The decompressed bytes that wait to be decoded.
+/// The bytes of text that wait to be decoded.
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
 /// What each part of the pipeline may hold.
@@ -47,7 +48,8 @@ impl Limits {
         let footer_bytes = if feed.csv.footer_lines > 0 { feed.csv.line_bytes_max } else { 0 };
         let decode_bytes =
             (CHUNK_BYTES + decode.row_bytes_max + decode.batch_bytes_max) as u64 + footer_bytes;
-        let before_writing = READ_BUFFER_BYTES_MAX + feed.stage_bytes_max + decode_bytes;
+        let read_bytes = READ_BUFFER_BYTES_MAX + TEXT_BYTES_MAX;
+        let before_writing = read_bytes + feed.stage_bytes_max + decode_bytes;
         let over_budget = |cause: Error| {
             Error::new(
                 ErrorKind::OverBudget,
@@ -56,7 +58,7 @@ impl Limits {
                      small objects, {} to decode; {}",
                     display_bytes(budget.limit_bytes() + OVERHEAD_BYTES),
                     display_bytes(OVERHEAD_BYTES),
-                    display_bytes(READ_BUFFER_BYTES_MAX),
+                    display_bytes(read_bytes),
                     display_bytes(feed.stage_bytes_max),
                     display_bytes(decode_bytes),
                     cause.message(),

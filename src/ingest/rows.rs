@@ -6,13 +6,13 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 
 use super::budget::{CHUNK_BYTES, Limits};
 use super::task::{Facts, Task};
+use super::text::TextReader;
 use super::{Run, schema};
 use crate::commit::Pin;
 use crate::csv::{Decoded, Decoder, Dialect, Formats, Reject, Sample};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Entry;
 use crate::receipt::Observer;
-use crate::source::SourceReader;
 use crate::table::Layout;
 
 /// A stream of one object's batches, in the table's columns.
@@ -27,8 +27,8 @@ pub(super) struct Rows<'a> {
     observer: &'a dyn Observer,
     observed_bytes: u64,
 
-    reader: SourceReader,
-    /// Decompressed bytes: those at `start..` wait to be decoded.
+    reader: TextReader,
+    /// Text: those at `start..` wait to be decoded.
     buffer: Vec<u8>,
     start: usize,
     at_end: bool,
@@ -62,7 +62,7 @@ impl<'a> Rows<'a> {
             uri: &task.object.location.uri,
             observer: run.observer,
             observed_bytes: 0,
-            reader: task.object.open(),
+            reader: TextReader::open(&task.object, &run.feed.csv),
             buffer: Vec::new(),
             start: 0,
             at_end: false,
@@ -94,7 +94,7 @@ impl<'a> Rows<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::SourceInvalid`] with its place for a bad row, and those of
-    /// [`SourceReader::read`] and [`Decoder::decode`].
+    /// [`TextReader::read`] and [`Decoder::decode`].
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
         let next = self.advance().await;
         let read = self.reader.bytes_read();
@@ -153,7 +153,8 @@ impl<'a> Rows<'a> {
         loop {
             self.fill().await?;
             let sample = Sample { bytes: &self.buffer, whole: self.at_end };
-            if let Some(header) = crate::csv::read_header(sample, &self.dialect)? {
+            let header = crate::csv::read_header(sample, &self.dialect);
+            if let Some(header) = header.map_err(|error| self.reader.locate(error))? {
                 let source = self.source_column.map(|(column, _)| column);
                 let plan = schema::decode_plan(
                     &header,
@@ -162,7 +163,8 @@ impl<'a> Rows<'a> {
                     source,
                     &self.formats,
                 )?;
-                return Decoder::new(plan, &self.dialect, self.limits.decode).map(Some);
+                let decoder = Decoder::new(plan, &self.dialect, self.limits.decode)?;
+                return Ok(Some(decoder.with_offsets(self.reader.offsets())));
             }
             if self.at_end {
                 return Ok(None);

@@ -7,8 +7,9 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use super::budget::CHUNK_BYTES;
 use super::task::Task;
+use super::text::TextReader;
 use super::time::Timekeeper;
-use crate::config::{ColumnOptions, Feed};
+use crate::config::{ColumnOptions, CsvOptions, Feed};
 use crate::csv::{DecodePlan, Dialect, Formats, Inference, Sample, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Layout, TableDefinition};
@@ -44,7 +45,7 @@ pub(super) async fn infer(feed: &Feed, tasks: Vec<Task>, time: &Timekeeper<'_>) 
             inferred.definition = Err(objection);
             return inferred;
         }
-        match observe(&mut inference, &task, share.max(1), bytes_max).await {
+        match observe(&mut inference, &task, &feed.csv, share.max(1), bytes_max).await {
             Ok(has_rows) => {
                 with_rows += usize::from(has_rows);
                 inferred.tasks.push(task);
@@ -66,13 +67,16 @@ pub(super) async fn infer(feed: &Feed, tasks: Vec<Task>, time: &Timekeeper<'_>) 
 async fn observe(
     inference: &mut Inference,
     task: &Task,
+    options: &CsvOptions,
     bytes: usize,
     bytes_max: usize,
 ) -> Result<bool> {
     let rows_before = inference.rows();
     for bytes in [bytes, bytes_max] {
-        let (bytes, whole) = sample(task, bytes).await?;
-        inference.observe(Sample { bytes: &bytes, whole })?;
+        let mut reader = TextReader::open(&task.object, options);
+        let (bytes, whole) = sample(&mut reader, bytes).await?;
+        let observed = inference.observe(Sample { bytes: &bytes, whole });
+        observed.map_err(|error| reader.locate(error))?;
         if whole || inference.rows() > rows_before {
             return Ok(inference.rows() > rows_before);
         }
@@ -81,9 +85,8 @@ async fn observe(
         .with_advice("check its quotes and line ends, or raise sample_bytes_max"))
 }
 
-/// The first `bytes_max` bytes of an object, decompressed, and whether they are all.
-async fn sample(task: &Task, bytes_max: usize) -> Result<(Vec<u8>, bool)> {
-    let mut reader = task.object.open();
+/// The first `bytes_max` bytes of an object's text, and whether they are all.
+async fn sample(reader: &mut TextReader, bytes_max: usize) -> Result<(Vec<u8>, bool)> {
     let mut bytes = Vec::new();
     while bytes.len() < bytes_max {
         let end = bytes.len();
