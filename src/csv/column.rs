@@ -82,7 +82,7 @@ pub(super) fn column_for(
     let judge =
         |type_name: &str| Judge { field: field.clone(), type_name: type_name.to_owned(), nulls };
     Some(match *field.data_type() {
-        T::Boolean => Box::new(Booleans::new(judge("a boolean"), format)),
+        T::Boolean => booleans(judge("a boolean"), format),
         T::Int8 => number::<Int8Type>(judge("an int8"), format, value::signed),
         T::Int16 => number::<Int16Type>(judge("an int16"), format, value::signed),
         T::Int32 => number::<Int32Type>(judge("an int32"), format, value::signed),
@@ -94,15 +94,8 @@ pub(super) fn column_for(
         T::Float32 => number::<Float32Type>(judge("a float32"), format, value::float32),
         T::Float64 => number::<Float64Type>(judge("a float64"), format, value::float64),
         T::Decimal128(precision, scale) => {
-            let scale = u8::try_from(scale).ok()?;
             let judge = judge(&format!("a decimal({precision},{scale})"));
-            if format.round_decimals {
-                let parse = move |text: Text<'_>| value::rounded_decimal(text, precision, scale);
-                number::<Decimal128Type>(judge, format, parse)
-            } else {
-                let parse = move |text: Text<'_>| value::decimal(text, precision, scale);
-                number::<Decimal128Type>(judge, format, parse)
-            }
+            decimals(judge, format, precision, u8::try_from(scale).ok()?)
         }
         T::Date32 => dates(judge(&format.name_of_dates()), format),
         T::Timestamp(TimeUnit::Microsecond, None) => {
@@ -125,18 +118,47 @@ pub(super) fn column_for(
     })
 }
 
-/// A column of numbers. Where they are written with separators of their own, each is rewritten first.
+fn booleans(judge: Judge, format: &ValueFormat) -> Box<dyn Column> {
+    if format.has_usual_booleans() {
+        return Booleans::boxed(judge, |text| value::boolean(text.bytes()));
+    }
+    let spellings = format.boolean_spellings();
+    Booleans::boxed(judge, move |text| spellings.read(text.bytes()))
+}
+
 fn number<T: ArrowPrimitiveType>(
     judge: Judge,
     format: &ValueFormat,
     parse: impl Fn(Text<'_>) -> Option<T::Native> + Send + 'static,
 ) -> Box<dyn Column> {
-    if format.has_plain_numbers() {
-        return primitive::<T>(judge, parse);
+    match format.has_plain_numbers() {
+        true => primitive::<T>(judge, parse),
+        false => separated::<T>(judge, format, parse),
     }
+}
+
+/// A column of numbers with separators of their own, each of which is rewritten first.
+fn separated<T: ArrowPrimitiveType>(
+    judge: Judge,
+    format: &ValueFormat,
+    parse: impl Fn(Text<'_>) -> Option<T::Native> + Send + 'static,
+) -> Box<dyn Column> {
     let mut separators = format.separators();
     primitive::<T>(judge, move |text| parse(separators.plain(text.bytes())?))
 }
+
+fn decimals(judge: Judge, format: &ValueFormat, precision: u8, scale: u8) -> Box<dyn Column> {
+    // A closure that is used once becomes part of its loop.
+    let exact = move |text: Text<'_>| value::decimal(text, precision, scale);
+    let separated_exact = move |text: Text<'_>| value::decimal(text, precision, scale);
+    let rounded = move |text: Text<'_>| value::rounded_decimal(text, precision, scale);
+    match (format.round_decimals, format.has_plain_numbers()) {
+        (true, _) => number::<Decimal128Type>(judge, format, rounded),
+        (false, true) => primitive::<Decimal128Type>(judge, exact),
+        (false, false) => separated::<Decimal128Type>(judge, format, separated_exact),
+    }
+}
+
 fn dates(judge: Judge, format: &ValueFormat) -> Box<dyn Column> {
     if format.has_iso_dates() {
         return primitive::<Date32Type>(judge, |text| value::date(text.bytes()));
@@ -214,8 +236,8 @@ impl Judge {
             unquoted = rows.reader.text(field.bytes());
             let text = value::trimmed(&unquoted);
             // Null may be written with spaces around it, or as spaces.
-            let whole = if self.nulls.contain(text) { text } else { &*unquoted };
-            (whole, text.into())
+            let is_null = text.len() < unquoted.len() && self.nulls.contain(text);
+            (if is_null { text } else { &*unquoted }, text.into())
         };
         if self.nulls.contain(whole) {
             self.null(rows, row, faults);
@@ -254,10 +276,11 @@ where
     P: FnMut(Text<'_>) -> Option<T::Native> + Send,
 {
     fn parse(&mut self, rows: Rows<'_>, position: usize, faults: &mut Faults) {
+        let Self { judge, parse, values, validity } = self;
         for (row, field) in rows.fields(position).enumerate() {
-            let value = self.judge.read(rows, row, field, &mut self.parse, faults);
-            self.validity.append(value.is_some());
-            self.values.push(value.unwrap_or_default());
+            let value = judge.read(rows, row, field, &mut *parse, faults);
+            validity.append(value.is_some());
+            values.push(value.unwrap_or_default());
         }
     }
 
@@ -270,47 +293,31 @@ where
     }
 }
 
-struct Booleans {
+struct Booleans<P> {
     judge: Judge,
-    /// None: the usual words.
-    spellings: Option<BooleanSpellings>,
+    parse: P,
     values: BooleanBufferBuilder,
     validity: NullBufferBuilder,
 }
 
-impl Booleans {
-    fn new(judge: Judge, format: &ValueFormat) -> Self {
-        Self {
+impl<P: Fn(Text<'_>) -> Option<bool> + Send + 'static> Booleans<P> {
+    fn boxed(judge: Judge, parse: P) -> Box<dyn Column> {
+        Box::new(Self {
             judge,
-            spellings: (!format.has_usual_booleans()).then(|| format.boolean_spellings()),
+            parse,
             values: BooleanBufferBuilder::new(0),
             validity: NullBufferBuilder::new(0),
-        }
-    }
-
-    #[inline(always)]
-    fn parse_with(
-        &mut self,
-        rows: Rows<'_>,
-        position: usize,
-        faults: &mut Faults,
-        parse: impl Fn(&Self, &[u8]) -> Option<bool>,
-    ) {
-        for (row, field) in rows.fields(position).enumerate() {
-            let value = self.judge.read(rows, row, field, |text| parse(self, text.bytes()), faults);
-            self.validity.append(value.is_some());
-            self.values.append(value.unwrap_or_default());
-        }
+        })
     }
 }
 
-impl Column for Booleans {
+impl<P: Fn(Text<'_>) -> Option<bool> + Send> Column for Booleans<P> {
     fn parse(&mut self, rows: Rows<'_>, position: usize, faults: &mut Faults) {
-        match &self.spellings {
-            None => self.parse_with(rows, position, faults, |_, text| value::boolean(text)),
-            Some(_) => self.parse_with(rows, position, faults, |column, text| {
-                column.spellings.as_ref()?.read(text)
-            }),
+        let Self { judge, parse, values, validity } = self;
+        for (row, field) in rows.fields(position).enumerate() {
+            let value = judge.read(rows, row, field, &mut *parse, faults);
+            validity.append(value.is_some());
+            values.append(value.unwrap_or_default());
         }
     }
 

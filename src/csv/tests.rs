@@ -327,6 +327,40 @@ proptest! {
     }
 
     #[test]
+    fn what_is_inferred_of_an_object_decodes_from_it(
+        values in prop::sample::subsequence((0..13).collect::<Vec<usize>>(), 1..3)
+            .prop_flat_map(|kinds| {
+                let any = |kind| prop_oneof![value_for(kind), german_value_for(kind)];
+                let any = prop::strategy::Union::new(kinds.into_iter().map(any));
+                proptest::collection::vec(any, 1..8)
+            }),
+        format in prop::sample::select(vec![ValueFormat::default(), german()]),
+    ) {
+        let dialect = Dialect::default();
+        let mut text = b"value\n".to_vec();
+        for value in &values {
+            text.extend_from_slice(rendered(&dialect, value, value.is_empty()).as_bytes());
+            text.push(b'\n');
+        }
+        let formats = Formats::new(format.clone(), []);
+        let mut inference = Inference::new(dialect.clone(), str::to_owned).with_formats(formats);
+        inference.observe(Sample { bytes: &text, whole: true }).unwrap();
+        let schema = Arc::new(inference.finish());
+        let data_type = schema.field(0).data_type().clone();
+        let plan = DecodePlan { schema, fields: vec![Some(0)], formats: vec![Arc::new(format)] };
+        let (rows, rejects) = decode_whole(&plan, &dialect, &text);
+        prop_assert_eq!(rejects, [], "{} {:?}", data_type, values);
+        prop_assert_eq!(rows.len(), values.len());
+        let is_code = |value: &String| {
+            let number = value.trim_matches(' ').trim_start_matches('-');
+            matches!(number.as_bytes(), [b'+', ..] | [b'0', b'0'..=b'9', ..])
+        };
+        if values.iter().any(is_code) {
+            prop_assert!(!data_type.is_numeric(), "{} {:?}", data_type, values);
+        }
+    }
+
+    #[test]
     fn soup_decodes_as_the_reference_says(
         tokens in proptest::collection::vec(
             prop::sample::select(vec![
