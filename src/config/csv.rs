@@ -1,13 +1,18 @@
 //! How CSV objects are written.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{file, values, word, wrong};
-use crate::csv::{BinaryFormat, DialectOptions, LineEnding, TimeFormat, ValueFormat};
+use crate::csv::{
+    BinaryFormat, DELIMITER_BYTES_MAX, DialectOptions, LineEnding, TimeFormat, ValueFormat,
+};
 use crate::error::Result;
+use crate::memory::display_bytes;
 
-/// The longest delimiter.
-const DELIMITER_BYTES_MAX: usize = 8;
+/// The longest line that can be asked for: a batch of rows must stay below 2 GiB.
+const LINE_BYTES_MAX: u64 = 1 << 30;
 
 /// How a feed's CSV objects are written: `[feed.csv]`, or `--csv key=value`. What is found out for each
 /// object where it is absent is `"auto"`, which can be said as well.
@@ -33,6 +38,7 @@ pub struct CsvOptions {
     #[serde(deserialize_with = "bool_or_auto")]
     pub header: Option<bool>,
     /// How many rows the header has.
+    #[serde(deserialize_with = "number_or_auto")]
     pub header_rows: Option<u32>,
     /// The columns' names, in the place of those in the header.
     pub columns: Vec<String>,
@@ -41,6 +47,12 @@ pub struct CsvOptions {
     pub skip_lines: Option<u64>,
     /// Lines at the end that are no rows.
     pub footer_lines: u64,
+    /// The longest field, as it is written.
+    #[serde(deserialize_with = "values::size")]
+    pub field_bytes_max: u64,
+    /// The longest row, be it of several lines, and the longest footer.
+    #[serde(deserialize_with = "values::size")]
+    pub line_bytes_max: u64,
     /// Unquoted spellings of null.
     pub null_values: Vec<String>,
     /// Whether the spaces around unquoted text are no part of it.
@@ -83,6 +95,8 @@ impl Default for CsvOptions {
             columns: Vec::new(),
             skip_lines: None,
             footer_lines: 0,
+            field_bytes_max: 16 << 20,
+            line_bytes_max: 16 << 20,
             null_values: vec![String::new()],
             trim: false,
             decimal_separator: values.decimal_separator,
@@ -112,10 +126,12 @@ impl CsvOptions {
             "comment" => self.comment = parse_byte_or_false(value)?,
             "line_ending" => self.line_ending = parse_or_auto(value, |text| word(text))?,
             "header" => self.header = parse_or_auto(value, parse_bool)?,
-            "header_rows" => self.header_rows = Some(parse_number(value)?),
+            "header_rows" => self.header_rows = parse_or_auto(value, parse_number)?,
             "columns" => self.columns = list(),
             "skip_lines" => self.skip_lines = parse_or_auto(value, parse_number)?,
             "footer_lines" => self.footer_lines = parse_number(value)?,
+            "field_bytes_max" => self.field_bytes_max = values::parse_size(value)?,
+            "line_bytes_max" => self.line_bytes_max = values::parse_size(value)?,
             "null_values" => self.null_values = list(),
             "trim" => self.trim = parse_bool(value)?,
             "decimal_separator" => self.decimal_separator = parse_separator(value)?,
@@ -143,6 +159,7 @@ impl CsvOptions {
             skip_lines: self.skip_lines,
             header: self.header,
             header_rows: self.header_rows,
+            columns: self.columns.clone(),
             footer_lines: self.footer_lines,
             trim: self.trim,
             null_values: self.null_values.clone(),
@@ -185,6 +202,15 @@ impl CsvOptions {
                 .with_advice("leave one of them out"));
         }
         self.validate_values()?;
+        for (option, bytes) in
+            [("field_bytes_max", self.field_bytes_max), ("line_bytes_max", self.line_bytes_max)]
+        {
+            if bytes == 0 || bytes > LINE_BYTES_MAX {
+                let most = display_bytes(LINE_BYTES_MAX);
+                return Err(wrong(format!("{option} is {bytes}"))
+                    .with_advice(format!("give it at least 1, and at most {most}")));
+            }
+        }
         self.dialect_options().or_default().check()
     }
 
@@ -294,7 +320,7 @@ fn parse_bool(text: &str) -> Result<bool> {
     text.parse().map_err(|_| wrong(format!("{text:?} is neither true nor false")))
 }
 
-fn parse_number<T: std::str::FromStr>(text: &str) -> Result<T> {
+fn parse_number<T: FromStr>(text: &str) -> Result<T> {
     text.parse().map_err(|_| wrong(format!("{text:?} is not a number that fits")))
 }
 
@@ -357,7 +383,9 @@ fn bool_or_auto<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<boo
     parse_or_auto(&written(deserializer)?, parse_bool).map_err(D::Error::custom)
 }
 
-fn number_or_auto<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+fn number_or_auto<'de, D: Deserializer<'de>, T: FromStr>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     parse_or_auto(&written(deserializer)?, parse_number).map_err(D::Error::custom)
 }
 
@@ -383,6 +411,8 @@ mod tests {
             ("columns", "a,b"),
             ("skip_lines", "3"),
             ("footer_lines", "1"),
+            ("field_bytes_max", "64KiB"),
+            ("line_bytes_max", "32MiB"),
             ("null_values", ",NA,null"),
             ("trim", "true"),
             ("decimal_separator", ","),
@@ -400,6 +430,7 @@ mod tests {
         let file = "delimiter = \"tab\"\nquote = \"'\"\nescape = \"\\\\\"\ncomment = \"#\"\n\
                     line_ending = \"crlf\"\nheader = true\nheader_rows = 2\ncolumns = [\"a\", \"b\"]\n\
                     skip_lines = 3\nfooter_lines = 1\n\
+                    field_bytes_max = \"64KiB\"\nline_bytes_max = \"32MiB\"\n\
                     null_values = [\"\", \"NA\", \"null\"]\ntrim = true\n\
                     decimal_separator = \",\"\nthousands_separator = \" \"\n\
                     round_decimals = true\ntrue_values = [\"ja\", \"1\"]\n\
@@ -447,6 +478,7 @@ mod tests {
         assert!(refused("decimal_separator", ",,").contains("is not a single character"));
         assert!(refused("date_format", "dd.mm.yyyy").contains("is not a format of dates"));
         assert!(refused("binary_format", "octal").contains("unknown variant"));
+        assert!(refused("line_bytes_max", "long").contains("is not a size"));
     }
 
     #[test]
@@ -464,6 +496,8 @@ mod tests {
         assert!(with(&no_quote).unwrap_err().contains("there is no quote"));
         assert!(with(&[("thousands_separator", ".")]).unwrap_err().contains("are the same"));
         assert!(with(&[("date_format", "epoch_s")]).unwrap_err().contains("is no date"));
+        assert!(with(&[("line_bytes_max", "2GiB")]).unwrap_err().contains("line_bytes_max"));
+        assert!(with(&[("footer_lines", "1001")]).unwrap_err().contains("a footer of 1001 lines"));
         assert!(with(&[("delimiter", "\""), ("quote", "\"")]).unwrap_err().contains("as well"));
         assert!(with(&[("escape", "\""), ("quote", "\"")]).unwrap_err().contains("as well"));
         assert!(

@@ -18,14 +18,14 @@ use arrow::error::ArrowError;
 use super::dialect::{Dialect, FieldReader};
 use super::format::{BinaryFormat, ValueFormat};
 use super::reject::{Fault, Faults, quoted};
-use super::value::{self, BooleanSpellings, Nulls, Text, binary};
+use super::value::{self, Nulls, Text, binary};
 
 /// Some rows of a buffer.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
     pub(super) buffer: &'a [u8],
-    /// For each row, the position before its first byte, then the end of each field. A field ends
-    /// where the next one has its delimiter before it.
+    /// For each row, the position of a delimiter that would end right before it, then the end of each
+    /// field. A field ends where the next one has its delimiter before it.
     pub(super) bounds: &'a [u32],
     /// How many bounds a row has.
     pub(super) stride: usize,
@@ -46,19 +46,25 @@ impl<'a> Rows<'a> {
 
     #[inline]
     fn field_of(self, row_bounds: &[u32], position: usize) -> Text<'a> {
-        let start = row_bounds[position].wrapping_add(1) as usize;
+        let start = self.after(row_bounds[position]);
         Text::within(self.buffer, start, row_bounds[position + 1] as usize)
     }
 
     /// The range of `row` in the buffer, without its line end.
     pub(super) fn range(&self, row: usize) -> (usize, usize) {
         let row = &self.bounds[row * self.stride..][..self.stride];
-        (row[0].wrapping_add(1) as usize, row[self.stride - 1] as usize)
+        (self.after(row[0]), row[self.stride - 1] as usize)
+    }
+
+    /// Where the field starts whose delimiter is at `bound`.
+    #[inline]
+    fn after(&self, bound: u32) -> usize {
+        bound.wrapping_add(self.reader.delimiter_bytes() as u32) as usize
     }
 
     fn fault(&self, row: usize, column: &Field, reason: String) -> Fault {
         let (start, end) = self.range(row);
-        Fault { reason, column: Some(column.name().clone()), start, end, line_of: start }
+        Fault { reason, column: Some(column.name().clone()), start, end }
     }
 }
 
@@ -356,12 +362,12 @@ impl<const TRIM: bool> Column for Texts<TRIM> {
             let quoted = rows.reader.is_quoted(field.bytes());
             let field = if TRIM && !quoted { field.trimmed() } else { field };
             let valid = quoted || !self.judge.nulls.contain(field.bytes());
-            if quoted {
-                self.bytes.extend_from_slice(&rows.reader.text(field.bytes()));
-            } else if valid {
-                field.append_to(&mut self.bytes);
-            } else {
+            if !valid {
                 self.judge.null(rows, row, faults);
+            } else if quoted || rows.reader.is_escaped(field.bytes()) {
+                self.bytes.extend_from_slice(&rows.reader.text(field.bytes()));
+            } else {
+                field.append_to(&mut self.bytes);
             }
             self.end(valid);
         }

@@ -8,23 +8,47 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 
 use super::column::{Absent, Column, Rows, column_for};
-use super::dialect::{BYTE_ORDER_MARK, Dialect, FieldReader};
+use super::dialect::{BYTE_ORDER_MARK, Dialect, FieldReader, LineEnding};
 use super::format::ValueFormat;
+use super::lines::LineCounter;
 use super::reject::{Fault, Faults, Reject, raw};
 use super::structure::{Misshapen, Shape, Structure};
-use crate::error::{Error, ErrorKind, Position, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::memory::display_bytes;
 
-/// Which field of a row goes into which column of the output.
+/// Which field of a row goes where in the output.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecodePlan {
     /// The output. A column that no field feeds is all null.
     pub schema: SchemaRef,
-    /// For each field of a row, its column in `schema`; none: it is not wanted. A row must have
-    /// exactly as many fields as this.
-    pub fields: Vec<Option<usize>>,
+    /// Where each field of a row goes. A row should have exactly as many fields as this.
+    pub fields: Vec<Target>,
+    /// The column of text, in `schema`, that takes what fits into no other; none: there is none, and
+    /// nothing is rescued.
+    pub rescued: Option<usize>,
     /// For each column of `schema`, how its values are written; those beyond have the usual format.
     pub formats: Vec<Arc<ValueFormat>>,
+}
+
+/// Where a field goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Into this column of the output, which no other field goes into.
+    Column(usize),
+    /// Under this name into the row's rescued values, if it is not null.
+    Rescued(String),
+    /// Nowhere.
+    Ignored,
+}
+
+impl Target {
+    /// The column that the field goes into, if it has one of its own.
+    pub fn column(&self) -> Option<usize> {
+        match self {
+            Self::Column(column) => Some(*column),
+            Self::Rescued(_) | Self::Ignored => None,
+        }
+    }
 }
 
 /// What a decoder may hold.
@@ -35,9 +59,12 @@ pub struct Limits {
     /// A batch takes no further row once its rows, as text and as values of fixed width together,
     /// come to this. It can be exceeded by one row.
     pub batch_bytes_max: usize,
-    /// A longer row, without its line end, ends the decoding of the object.
+    /// A longer row, without its line end, is rejected. A footer may not be longer either.
     pub row_bytes_max: usize,
-    /// How many bytes are worked on at once. The buffer has at most this and one row.
+    /// A row with a longer field is rejected; never more than a row may have.
+    pub field_bytes_max: usize,
+    /// How many bytes are worked on at once. The buffer has at most some of these, one row, and one
+    /// footer.
     pub chunk_bytes: usize,
 }
 
@@ -47,6 +74,7 @@ impl Default for Limits {
             batch_rows: 8192,
             batch_bytes_max: 16 << 20,
             row_bytes_max: 16 << 20,
+            field_bytes_max: 16 << 20,
             chunk_bytes: 128 << 10,
         }
     }
@@ -87,7 +115,12 @@ pub struct Decoder {
     /// How many of the structure's rows were taken.
     taken: usize,
     started: bool,
-    header_due: bool,
+    /// Rows of the header that are still to come.
+    header_rows_due: usize,
+    footer_lines: u64,
+    /// How many bytes at the buffer's end may be the footer.
+    footer_bytes: usize,
+    line_ending: LineEnding,
     ended: bool,
 
     batch_rows: usize,
@@ -110,7 +143,7 @@ impl Decoder {
         let columns = columns_of(&plan, &wanted, dialect)?;
         let widths = plan.schema.fields().iter().map(|f| f.data_type().primitive_width());
         Ok(Self {
-            structure: Structure::new(dialect, plan.fields.len(), limits.row_bytes_max),
+            structure: Structure::new(dialect, plan.fields.len(), &limits),
             reader: FieldReader::new(dialect),
             limits: Limits { chunk_bytes: limits.chunk_bytes.max(BYTE_ORDER_MARK.len()), ..limits },
             // Text has an offset of four bytes.
@@ -119,10 +152,13 @@ impl Decoder {
             wanted,
             columns,
             buffer: Vec::new(),
-            lines: LineCounter { byte: 0, position: 0, line: 1 },
+            lines: LineCounter::new(dialect.line_ending),
             taken: 0,
             started: false,
-            header_due: dialect.has_header(),
+            header_rows_due: dialect.header_rows as usize,
+            footer_lines: dialect.footer_lines,
+            footer_bytes: 0,
+            line_ending: dialect.line_ending,
             ended: false,
             batch_rows: 0,
             batch_start: 0,
@@ -134,8 +170,9 @@ impl Decoder {
     /// Takes bytes off the front of `bytes` until a batch is full, or there are no more.
     ///
     /// # Errors
-    /// [`ErrorKind::SourceInvalid`], with its position, for a header that does not fit the plan, and
-    /// for a row that is too long. The rows before it have been given.
+    /// [`ErrorKind::SourceInvalid`], with its position, for a footer that is too long, and where so
+    /// many quotes make no sense that the object would have to be read over and over. The rows
+    /// before it have been given.
     pub fn decode(&mut self, bytes: &mut &[u8]) -> Result<Option<Decoded>> {
         loop {
             if let Some(decoded) = self.advance()? {
@@ -153,23 +190,16 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::decode`].
     pub fn finish(&mut self) -> Result<Option<Decoded>> {
-        if !self.ended {
-            self.ended = true;
-            // A last row without a line end is read as if it had one.
-            if !self.buffer.is_empty() {
-                self.buffer.push(b'\n');
-            }
-        }
-        if let Some(decoded) = self.advance()? {
-            return Ok(Some(decoded));
-        }
-        if let Some(opened) = self.structure.open_quote() {
-            self.structure.end_within_quotes(opened, self.buffer.len() - 1);
+        self.ended = true;
+        loop {
             if let Some(decoded) = self.advance()? {
                 return Ok(Some(decoded));
             }
+            let rows_end = self.buffer.len() - self.footer_bytes;
+            if !self.structure.end(&self.buffer[..rows_end]) {
+                return self.emit();
+            }
         }
-        self.emit()
     }
 
     /// What the buffer takes: at most one row and a few chunks.
@@ -180,30 +210,58 @@ impl Decoder {
     /// Goes on with what is in the buffer: until a batch is full, or more bytes are needed.
     fn advance(&mut self) -> Result<Option<Decoded>> {
         loop {
-            let unread = self.buffer.len() - self.structure.scanned();
+            let unread = self.unread_bytes();
             if self.taken < self.structure.rows() {
-                if self.take_rows()? {
+                if self.take_rows() {
                     return self.emit();
                 }
-            } else if self.structure.too_long() {
+            } else if self.structure.exhausted() {
                 return match self.emit()? {
                     Some(decoded) => Ok(Some(decoded)),
-                    None => Err(self.too_long()),
+                    None => Err(self.exhausted()),
                 };
             } else if unread > 0 && (self.ended || unread >= self.limits.chunk_bytes) {
                 self.forget_taken_rows();
                 self.skip_byte_order_mark();
-                self.structure.scan(&self.buffer);
+                self.hold_footer_back()?;
+                let rows_end = self.buffer.len() - self.footer_bytes;
+                self.structure.scan(&self.buffer[..rows_end]);
             } else {
                 return Ok(None);
             }
         }
     }
 
+    /// How many bytes of the buffer are still to be scanned, as far as they are known to be no footer.
+    fn unread_bytes(&self) -> usize {
+        self.buffer.len() - self.footer_bytes - self.structure.scanned()
+    }
+
+    /// Finds the bytes at the buffer's end that are the footer if the object ends there.
+    fn hold_footer_back(&mut self) -> Result<()> {
+        if self.footer_lines == 0 {
+            return Ok(());
+        }
+        let scanned = self.structure.scanned();
+        let unread = &self.buffer[scanned..];
+        let start = self.line_ending.last_lines(unread, self.footer_lines).unwrap_or_default();
+        self.footer_bytes = unread.len() - start;
+        if self.footer_bytes <= self.limits.row_bytes_max {
+            return Ok(());
+        }
+        let message = format!(
+            "its last {} lines can be longer than {}",
+            self.footer_lines,
+            display_bytes(self.limits.row_bytes_max as u64)
+        );
+        Err(Error::new(ErrorKind::SourceInvalid, message)
+            .with_position(self.lines.position_of(&self.buffer, scanned + start))
+            .with_advice("lower footer_lines, or raise line_bytes_max"))
+    }
+
     fn fill(&mut self, bytes: &mut &[u8]) {
         self.forget_taken_rows();
-        let unread = self.buffer.len() - self.structure.scanned();
-        let room = self.limits.chunk_bytes.saturating_sub(unread).min(bytes.len());
+        let room = self.limits.chunk_bytes.saturating_sub(self.unread_bytes()).min(bytes.len());
         let (front, rest) = bytes.split_at(room);
         let needed = self.buffer.len() + front.len();
         if needed > self.buffer.capacity() {
@@ -218,8 +276,7 @@ impl Decoder {
     fn forget_taken_rows(&mut self) {
         let gone = self.structure.start_of(self.structure.rows());
         if gone > 0 {
-            self.lines.advance(&self.buffer, gone);
-            self.lines.rebase(gone);
+            self.lines.forget(&self.buffer, gone);
             self.buffer.drain(..gone);
             self.structure.forget_rows();
             self.taken = 0;
@@ -236,13 +293,14 @@ impl Decoder {
     }
 
     /// Takes rows into the batch, and says whether it is full.
-    fn take_rows(&mut self) -> Result<bool> {
-        if self.header_due {
-            self.header_due = false;
-            self.skip_header()?;
-            return Ok(false);
+    fn take_rows(&mut self) -> bool {
+        if self.header_rows_due > 0 {
+            let header_rows = self.header_rows_due.min(self.structure.rows() - self.taken);
+            self.taken += header_rows;
+            self.header_rows_due -= header_rows;
+            return false;
         }
-        let byte_of = |row: usize| self.lines.byte + self.structure.start_of(row) as u64;
+        let byte_of = |row: usize| self.lines.byte_of(self.structure.start_of(row));
         if self.batch_rows == 0 {
             self.batch_start = byte_of(self.taken);
         }
@@ -259,7 +317,7 @@ impl Decoder {
         }
         let full = end < self.structure.rows();
         self.parse_rows(end);
-        Ok(full)
+        full
     }
 
     /// Parses the rows up to `end`, column by column.
@@ -268,9 +326,9 @@ impl Decoder {
         let mut faults = Faults::default();
         for misshapen in self.structure.misshapen() {
             if (first..end).contains(&misshapen.row) {
-                let start = self.structure.start_of(misshapen.row);
                 let expected = self.structure.fields_per_row();
-                faults.add(misshapen.row - first, || shape_fault(misshapen, start, expected));
+                faults
+                    .add(misshapen.row - first, || shape_fault(misshapen, expected, &self.limits));
             }
         }
         self.find_bad_text(end, &mut faults);
@@ -282,7 +340,10 @@ impl Decoder {
         }
         for (row, fault) in faults.into_rows() {
             self.rejected_rows.push(self.batch_rows + row);
-            self.rejects.push(self.lines.reject(&self.buffer, fault));
+            let mut position = self.lines.position_of(&self.buffer, fault.start);
+            position.column = fault.column;
+            let raw = raw(&self.buffer[fault.start..fault.end]);
+            self.rejects.push(Reject { position, reason: fault.reason, raw });
         }
         self.batch_rows += end - first;
         self.taken = end;
@@ -309,7 +370,7 @@ impl Decoder {
             let wanted = self.wanted.iter().find(|(field, _)| *field == position);
             let column = wanted.map(|(_, column)| self.schema.field(*column).name().clone());
             let reason = reason.to_owned();
-            faults.add(row - first, || Fault { reason, column, start, end, line_of: start });
+            faults.add(row - first, || Fault { reason, column, start, end });
             bounds[1..].fill(0);
         }
     }
@@ -346,26 +407,14 @@ impl Decoder {
         RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
     }
 
-    fn skip_header(&mut self) -> Result<()> {
-        self.taken = 1;
-        let expected = self.structure.fields_per_row();
-        let Some(misshapen) = self.structure.misshapen().first().filter(|m| m.row == 0) else {
-            return Ok(());
-        };
-        let fault = shape_fault(misshapen, self.structure.start_of(0), expected);
-        let reject = self.lines.reject(&self.buffer, fault);
-        Err(Error::new(ErrorKind::SourceInvalid, format!("the header: {}", reject.reason))
-            .with_position(reject.position)
-            .with_advice("check the delimiter and the quotes"))
-    }
-
-    fn too_long(&mut self) -> Error {
+    fn exhausted(&mut self) -> Error {
         let start = self.structure.start_of(self.structure.rows());
-        let position = self.lines.position_of(&self.buffer, start);
-        let limit = display_bytes(self.limits.row_bytes_max as u64);
-        Error::new(ErrorKind::SourceInvalid, format!("a row is longer than {limit}"))
-            .with_position(position)
-            .with_advice("look for a quote that is never closed, or raise the limit")
+        Error::new(
+            ErrorKind::SourceInvalid,
+            "too many quotes are never closed, or closed too early",
+        )
+        .with_position(self.lines.position_of(&self.buffer, start))
+        .with_advice("check the quote and the escape, or say `quote = false`")
     }
 }
 
@@ -378,54 +427,23 @@ impl std::fmt::Debug for Decoder {
     }
 }
 
-/// Counts lines up to a position in the buffer that only moves on.
-struct LineCounter {
-    /// The offset in the object of the buffer's first byte.
-    byte: u64,
-    position: usize,
-    line: u64,
-}
-
-impl LineCounter {
-    fn advance(&mut self, buffer: &[u8], position: usize) {
-        let passed = buffer.get(self.position..position).unwrap_or_default();
-        self.line += memchr::memchr_iter(b'\n', passed).count() as u64;
-        self.position = self.position.max(position);
-    }
-
-    /// The first `bytes` of the buffer go, all of them counted.
-    fn rebase(&mut self, bytes: usize) {
-        self.byte += bytes as u64;
-        self.position -= bytes;
-    }
-
-    fn position_of(&mut self, buffer: &[u8], position: usize) -> Position {
-        self.advance(buffer, position);
-        Position { line: self.line, byte: self.byte + position as u64, column: None }
-    }
-
-    fn reject(&mut self, buffer: &[u8], fault: Fault) -> Reject {
-        let Position { line, .. } = self.position_of(buffer, fault.line_of);
-        let byte = self.byte + fault.start as u64;
-        Reject {
-            position: Position { line, byte, column: fault.column },
-            reason: fault.reason,
-            raw: raw(&buffer[fault.start..fault.end]),
-        }
-    }
-}
-
-fn shape_fault(misshapen: &Misshapen, start: usize, expected: usize) -> Fault {
+fn shape_fault(misshapen: &Misshapen, expected: usize, limits: &Limits) -> Fault {
+    let longer = |what: &str, bytes: usize| {
+        format!("a {what} is longer than {}", display_bytes(bytes as u64))
+    };
     let reason = match misshapen.shape {
         Shape::TextAfterQuote => "text after a closing quote".to_owned(),
         Shape::FieldCount(found) => format!("expected {expected} fields, found {found}"),
-        Shape::NeverClosed(_) => "a quote is never closed".to_owned(),
+        Shape::NeverClosed => "a quote is never closed".to_owned(),
+        Shape::RunsOn => format!(
+            "a row runs on for more than {}; is a quote never closed?",
+            display_bytes(limits.row_bytes_max as u64)
+        ),
+        Shape::RowTooLong => longer("row", limits.row_bytes_max),
+        Shape::FieldTooLong => longer("field", limits.field_bytes_max),
     };
-    let line_of = match misshapen.shape {
-        Shape::NeverClosed(opened) => opened,
-        Shape::TextAfterQuote | Shape::FieldCount(_) => start,
-    };
-    Fault { reason, column: None, start, end: misshapen.end, line_of }
+    let (start, end) = (misshapen.start, misshapen.end);
+    Fault { reason, column: None, start, end }
 }
 
 /// Why `bytes` are not text.
@@ -455,8 +473,8 @@ fn check_limits(limits: &Limits) -> Result<()> {
 
 fn wanted_fields(plan: &DecodePlan) -> Result<Vec<(usize, usize)>> {
     let mut wanted: Vec<(usize, usize)> = Vec::new();
-    for (position, column) in plan.fields.iter().enumerate() {
-        let Some(column) = *column else { continue };
+    for (position, target) in plan.fields.iter().enumerate() {
+        let Some(column) = target.column() else { continue };
         let fed = wanted.iter().any(|(_, other)| *other == column);
         if fed || column >= plan.schema.fields().len() {
             let message = format!("field {position} cannot feed column {column}");

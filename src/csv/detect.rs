@@ -1,7 +1,7 @@
 //! Finding out how an object is written down, where nobody says.
 
-use super::dialect::{Dialect, DialectOptions};
-use super::infer::Sample;
+use super::dialect::{Dialect, DialectOptions, declared_delimiter};
+use super::header::{Sample, has_trailing_delimiter};
 
 /// What was found out of an object's dialect.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,14 @@ pub struct Detection {
 
 /// Finds out what `options` do not say of the dialect, from the start of an object. `columns` are
 /// the names that a header would have, where there is a table already.
-pub fn detect(_sample: Sample<'_>, options: &DialectOptions, _columns: &[&str]) -> Detection {
-    Detection { dialect: options.or_default(), confidence: 1.0 }
+pub fn detect(sample: Sample<'_>, options: &DialectOptions, _columns: &[&str]) -> Detection {
+    let mut dialect = options.or_default();
+    if let (None, None, Some(delimiter)) =
+        (&options.delimiter, options.skip_lines, declared_delimiter(sample.bytes))
+    {
+        dialect.delimiter = delimiter.to_vec();
+        dialect.skip_lines = 1;
+    }
+    dialect.trailing_delimiter = has_trailing_delimiter(sample, &dialect);
+    Detection { dialect, confidence: 1.0 }
 }

@@ -7,6 +7,12 @@ use crate::error::{Error, ErrorKind, Result};
 /// What may come before the first row, and is no part of it.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
+/// The longest delimiter.
+pub(crate) const DELIMITER_BYTES_MAX: usize = 8;
+
+/// The most lines at an object's end that can be no rows: they are held back until it has ended.
+pub(crate) const FOOTER_LINES_MAX: u64 = 1000;
+
 /// How a CSV object is written down: all of it decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dialect {
@@ -14,7 +20,9 @@ pub struct Dialect {
     pub delimiter: Vec<u8>,
     /// The byte around a field that holds delimiters or line ends; none: there are no such fields.
     pub quote: Option<u8>,
-    /// The byte that makes the next byte data. None: a quote is escaped by another.
+    /// The byte that makes the next byte data, in quotes and outside of them, and a CR LF as one.
+    /// Outside of quotes it stays part of the text unless that byte could have meant something:
+    /// `a\,b` is `a,b`, and `\N` is `\N`. None: a quote in quotes is escaped by another. It always is.
     pub escape: Option<u8>,
     /// A line that begins with this byte is no row.
     pub comment: Option<u8>,
@@ -24,8 +32,12 @@ pub struct Dialect {
     pub skip_lines: u64,
     /// The rows that name the columns; 0: none does.
     pub header_rows: u32,
-    /// Lines at the object's end that are no rows.
+    /// The columns' names, in the place of those that the header has; empty: there are none.
+    pub columns: Vec<String>,
+    /// Lines at the object's end that are no rows, be they empty.
     pub footer_lines: u64,
+    /// Whether a delimiter at the end of a row has no field after it.
+    pub trailing_delimiter: bool,
     /// Whether the spaces around an unquoted field of text are no part of it.
     pub trim: bool,
     /// What stands for null. In a quoted field it does not, if the column is text.
@@ -66,6 +78,8 @@ pub struct DialectOptions {
     pub header: Option<bool>,
     /// As [`Dialect::header_rows`], where there is a header; else 1.
     pub header_rows: Option<u32>,
+    /// As [`Dialect::columns`]; never found out.
+    pub columns: Vec<String>,
     /// As [`Dialect::footer_lines`]; never found out.
     pub footer_lines: u64,
     /// As [`Dialect::trim`]; never found out.
@@ -89,7 +103,9 @@ impl DialectOptions {
                 Some(false) => 0,
                 _ => self.header_rows.unwrap_or(default.header_rows),
             },
+            columns: self.columns.clone(),
             footer_lines: self.footer_lines,
+            trailing_delimiter: default.trailing_delimiter,
             trim: self.trim,
             null_values: self.null_values.clone(),
         }
@@ -106,7 +122,9 @@ impl Default for Dialect {
             line_ending: LineEnding::Lf,
             skip_lines: 0,
             header_rows: 1,
+            columns: Vec::new(),
             footer_lines: 0,
+            trailing_delimiter: false,
             trim: false,
             null_values: vec![String::new()],
         }
@@ -122,8 +140,13 @@ impl Dialect {
         let wrong = |message: String, advice: &str| {
             Err(Error::new(ErrorKind::Configuration, message).with_advice(advice))
         };
-        if self.delimiter.is_empty() {
-            return wrong("there is no delimiter".to_owned(), "give one");
+        if self.delimiter.is_empty() || self.delimiter.len() > DELIMITER_BYTES_MAX {
+            let message = format!("a delimiter of {} bytes", self.delimiter.len());
+            return wrong(message, &format!("give one of 1 to {DELIMITER_BYTES_MAX}"));
+        }
+        if self.footer_lines > FOOTER_LINES_MAX {
+            let message = format!("a footer of {} lines", self.footer_lines);
+            return wrong(message, &format!("there can be {FOOTER_LINES_MAX} lines"));
         }
         let single: Vec<u8> =
             [self.quote, self.own_escape(), self.comment].into_iter().flatten().collect();
@@ -160,16 +183,41 @@ impl Dialect {
     }
 }
 
+/// The delimiter that the first line of `bytes` declares, as Excel writes it: `sep=;`. Such a line is
+/// no row.
+pub(super) fn declared_delimiter(bytes: &[u8]) -> Option<&[u8]> {
+    const DECLARATION: &[u8] = b"sep=";
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let (declaration, rest) = text.split_at_checked(DECLARATION.len())?;
+    let delimiter = &rest[..memchr::memchr2(b'\n', b'\r', rest)?];
+    let declares = declaration.eq_ignore_ascii_case(DECLARATION)
+        && (1..=DELIMITER_BYTES_MAX).contains(&delimiter.len());
+    declares.then_some(delimiter)
+}
+
 /// What the bytes of one field mean.
 #[derive(Debug, Clone)]
 pub(super) struct FieldReader {
+    delimiter: Vec<u8>,
     quote: Option<u8>,
     escape: Option<u8>,
+    comment: Option<u8>,
 }
 
 impl FieldReader {
     pub(super) fn new(dialect: &Dialect) -> Self {
-        Self { quote: dialect.quote, escape: dialect.own_escape() }
+        Self {
+            delimiter: dialect.delimiter.clone(),
+            quote: dialect.quote,
+            escape: dialect.own_escape(),
+            comment: dialect.comment,
+        }
+    }
+
+    /// How many bytes are between two fields.
+    #[inline]
+    pub(super) fn delimiter_bytes(&self) -> usize {
+        self.delimiter.len()
     }
 
     /// Whether a field of a well-shaped row is quoted; such a field ends with a quote too.
@@ -178,32 +226,71 @@ impl FieldReader {
         field.first().is_some_and(|first| Some(*first) == self.quote)
     }
 
-    /// Whether a field has neither quotes nor spaces around it.
+    /// Whether a field may have escapes outside of quotes.
+    #[inline]
+    pub(super) fn is_escaped(&self, field: &[u8]) -> bool {
+        self.escape.is_some_and(|escape| memchr::memchr(escape, field).is_some())
+    }
+
+    /// Whether a field has neither quotes nor escapes, nor spaces around it.
     #[inline]
     pub(super) fn is_plain(&self, field: &[u8]) -> bool {
-        !self.is_quoted(field) && field.first() != Some(&b' ') && field.last() != Some(&b' ')
+        !self.is_quoted(field)
+            && field.first() != Some(&b' ')
+            && field.last() != Some(&b' ')
+            && !self.is_escaped(field)
     }
 
     /// A field's text: without its quotes and escapes.
     pub(super) fn text<'a>(&self, field: &'a [u8]) -> Cow<'a, [u8]> {
-        if !self.is_quoted(field) {
-            return Cow::Borrowed(field);
-        }
-        let inner = field.get(1..field.len() - 1).unwrap_or_default();
-        match self.escape.or(self.quote) {
-            Some(escape) if memchr::memchr(escape, inner).is_some() => {
-                Cow::Owned(without_escapes(inner, escape))
+        match (self.quote, self.escape) {
+            (Some(quote), escape) if field.first() == Some(&quote) => {
+                let inner = field.get(1..field.len() - 1).unwrap_or_default();
+                let escape = escape.unwrap_or(quote);
+                match memchr::memchr2(quote, escape, inner) {
+                    Some(_) => Cow::Owned(without_quote_escapes(inner, quote, escape)),
+                    None => Cow::Borrowed(inner),
+                }
             }
-            _ => Cow::Borrowed(inner),
+            (_, Some(escape)) if self.is_escaped(field) => {
+                Cow::Owned(self.without_escapes(field, escape))
+            }
+            _ => Cow::Borrowed(field),
         }
+    }
+
+    /// Unquoted text without its escapes, but for those that nothing calls for.
+    fn without_escapes(&self, field: &[u8], escape: u8) -> Vec<u8> {
+        let mut text = Vec::with_capacity(field.len());
+        let mut rest = field;
+        while let Some((&byte, after)) = rest.split_first() {
+            let (byte, after) = match after.split_first() {
+                Some((&next, after_next)) if byte == escape => {
+                    if !self.is_special(next) && !after.starts_with(&self.delimiter) {
+                        text.push(escape);
+                    }
+                    (next, after_next)
+                }
+                _ => (byte, after),
+            };
+            text.push(byte);
+            rest = after;
+        }
+        text
+    }
+
+    fn is_special(&self, byte: u8) -> bool {
+        let single = [self.quote, self.escape, self.comment, Some(b'\r'), Some(b'\n')];
+        single.contains(&Some(byte))
     }
 }
 
-fn without_escapes(inner: &[u8], escape: u8) -> Vec<u8> {
+/// What is within quotes, without the bytes that make the next one data.
+fn without_quote_escapes(inner: &[u8], quote: u8, escape: u8) -> Vec<u8> {
     let mut text = Vec::with_capacity(inner.len());
     let mut escaped = false;
     for &byte in inner {
-        escaped = byte == escape && !escaped;
+        escaped = (byte == quote || byte == escape) && !escaped;
         if !escaped {
             text.push(byte);
         }
@@ -236,8 +323,33 @@ mod tests {
         assert_eq!(doubled.text(br#""""#), &b""[..]);
         let escaped = FieldReader::new(&Dialect { escape: Some(b'\\'), ..Default::default() });
         assert_eq!(escaped.text(br#""a\"b\\c\d""#), &br#"a"b\cd"#[..]);
+        assert_eq!(escaped.text(br#""a""b""#), &br#"a"b"#[..]);
         let unquoted = FieldReader::new(&Dialect { quote: None, ..Default::default() });
         assert_eq!(unquoted.text(br#""a""#), &br#""a""#[..]);
         assert!(!unquoted.is_quoted(b""));
+    }
+
+    #[test]
+    fn escapes_outside_of_quotes_go_where_they_are_needed() {
+        let dialect = Dialect {
+            delimiter: b"||".to_vec(),
+            escape: Some(b'\\'),
+            comment: Some(b'#'),
+            ..Default::default()
+        };
+        let text = |field: &'static [u8]| FieldReader::new(&dialect).text(field).into_owned();
+        assert_eq!(text(br"a\||b\\c\n"), br"a||b\c\n");
+        assert_eq!(text(br"\N"), br"\N");
+        assert_eq!(text(br"\\N"), br"\N");
+        assert_eq!(text(b"\\#\\\r\n\\"), b"#\r\n\\");
+    }
+
+    #[test]
+    fn a_first_line_may_declare_the_delimiter() {
+        assert_eq!(declared_delimiter(b"sep=;\r\na;b\r\n"), Some(&b";"[..]));
+        assert_eq!(declared_delimiter(b"\xEF\xBB\xBFSEP=\t\n"), Some(&b"\t"[..]));
+        for text in [&b"sep="[..], b"sep=\n", b"sep=;", b"sep=a long name\n", b"step=;\n", b""] {
+            assert_eq!(declared_delimiter(text), None);
+        }
     }
 }

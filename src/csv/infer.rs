@@ -5,67 +5,14 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
-use super::column::Rows;
-use super::dialect::{BYTE_ORDER_MARK, Dialect, FieldReader};
+use super::dialect::{Dialect, FieldReader};
 use super::format::{Formats, ValueFormat};
-use super::structure::{Shape, Structure};
+use super::header::{Sample, SampleRows, check_text, header_error, read_header};
 use super::value::{self, BooleanSpellings, Nulls, Separators, Text};
-use crate::error::{Error, ErrorKind, Position, Result};
+use crate::error::Result;
 
 /// The integers up to this one are exact in a `f64`.
 const F64_INTEGER_MAX: u64 = 1 << 53;
-
-/// More of a sample is not looked at.
-const SAMPLE_BYTES_MAX: usize = 256 << 20;
-
-/// The start of an object.
-#[derive(Debug, Clone, Copy)]
-pub struct Sample<'a> {
-    /// The object's first bytes.
-    pub bytes: &'a [u8],
-    /// Whether they are all of it. If not, the last row is taken to be cut, and is ignored.
-    pub whole: bool,
-}
-
-/// The names of the columns, as the header has them; without a header, `column_1` and so on for
-/// the fields of the first row. Nothing where the sample has no complete row.
-///
-/// # Errors
-/// [`ErrorKind::SourceInvalid`] where the first row is not text, and for a header with an unnamed
-/// column, or with two of one name.
-pub fn read_header(sample: Sample<'_>, dialect: &Dialect) -> Result<Option<Vec<String>>> {
-    dialect.check()?;
-    let Some(first) = SampleRows::new(sample, dialect).first()? else {
-        return Ok(None);
-    };
-    // Later rows are the decoder's to judge, one by one.
-    first.iter().try_for_each(|field| check_text(field, true))?;
-    if !dialect.has_header() {
-        return Ok(Some((1..=first.len()).map(|i| format!("column_{i}")).collect()));
-    }
-    let reader = FieldReader::new(dialect);
-    let mut names: Vec<String> = Vec::with_capacity(first.len());
-    for field in &first {
-        let name = String::from_utf8_lossy(&reader.text(field)).into_owned();
-        if name.is_empty() {
-            let message = format!("the header names no column {}", names.len() + 1);
-            return Err(header_error(message));
-        }
-        names.push(name);
-    }
-    let mut sorted: Vec<&String> = names.iter().collect();
-    sorted.sort_unstable();
-    if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(header_error(format!("the header names {:?} twice", pair[0])));
-    }
-    Ok(Some(names))
-}
-
-fn header_error(message: String) -> Error {
-    Error::new(ErrorKind::SourceInvalid, message)
-        .with_position(Position { line: 1, byte: 0, column: None })
-        .with_advice("name each column once; if there is no header, say `header = false`")
-}
 
 /// Finds the columns of objects and their types.
 ///
@@ -113,7 +60,7 @@ impl Inference {
         let format = |name: &String| self.formats.of(&(self.fold)(name));
         let mut interpreters: Vec<Interpreter> =
             names.iter().map(|name| Interpreter::new(&format(name), &self.dialect)).collect();
-        rows.for_each(names.len(), usize::from(self.dialect.has_header()), |position, field| {
+        rows.for_each(names.len(), self.dialect.header_rows as usize, |position, field| {
             self.rows += u64::from(position == 0);
             interpreters[position].observe(&reader.text(field));
         });
@@ -150,86 +97,6 @@ impl Inference {
             }
         }
     }
-}
-
-/// The complete rows of a sample.
-struct SampleRows<'a> {
-    /// Without a byte-order mark, and with a last line end where the sample is whole.
-    text: Vec<u8>,
-    whole: bool,
-    dialect: &'a Dialect,
-}
-
-impl<'a> SampleRows<'a> {
-    fn new(sample: Sample<'_>, dialect: &'a Dialect) -> Self {
-        let bytes = &sample.bytes[..sample.bytes.len().min(SAMPLE_BYTES_MAX)];
-        let whole = sample.whole && bytes.len() == sample.bytes.len();
-        let mut text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes).to_vec();
-        if whole {
-            text.push(b'\n');
-        }
-        Self { text, whole, dialect }
-    }
-
-    /// The fields of the first row.
-    fn first(&self) -> Result<Option<Vec<Vec<u8>>>> {
-        // Where no fields are expected, the verdict on the first row says how many there are.
-        let mut structure = Structure::new(self.dialect, 0, usize::MAX);
-        structure.scan(&self.text);
-        let fields = match structure.misshapen().first().map(|row| row.shape) {
-            Some(Shape::FieldCount(fields)) => fields,
-            None if structure.open_quote().is_none() || !self.whole => return Ok(None),
-            Some(Shape::TextAfterQuote) => {
-                return Err(header_error("text after a closing quote in the first row".to_owned()));
-            }
-            Some(Shape::NeverClosed(_)) | None => {
-                return Err(header_error("a quote in the first row is never closed".to_owned()));
-            }
-        };
-        let mut first = Vec::with_capacity(fields);
-        self.for_each(fields, 0, |_, field| {
-            if first.len() < fields {
-                first.push(field.to_vec());
-            }
-        });
-        Ok(Some(first))
-    }
-
-    /// Visits each field of the rows of so many fields, but for the first `skip` rows.
-    fn for_each(&self, fields: usize, skip: usize, mut visit: impl FnMut(usize, &[u8])) {
-        let reader = FieldReader::new(self.dialect);
-        let mut structure = Structure::new(self.dialect, fields, usize::MAX);
-        let (mut text, mut skip, stride) = (&self.text[..], skip, structure.stride());
-        while structure.scanned() < text.len() {
-            structure.scan(text);
-            let mut misshapen = structure.misshapen().iter().map(|m| m.row).peekable();
-            let sound: Vec<usize> =
-                (0..structure.rows()).filter(|row| misshapen.next_if_eq(row).is_none()).collect();
-            let rows = Rows { buffer: text, bounds: structure.bounds(), stride, reader: &reader };
-            for row in sound.into_iter().skip_while(|row| *row < skip) {
-                (0..fields).for_each(|position| visit(position, rows.field(row, position)));
-            }
-            skip = skip.saturating_sub(structure.rows());
-            text = &text[structure.start_of(structure.rows())..];
-            structure.forget_rows();
-        }
-    }
-}
-
-/// Refuses what is not CSV at all. A character may be cut where the sample is.
-fn check_text(bytes: &[u8], whole: bool) -> Result<()> {
-    let invalid = match std::str::from_utf8(bytes) {
-        Err(error) if whole || error.error_len().is_some() => Some(error.valid_up_to()),
-        _ => None,
-    };
-    let Some(byte) = memchr::memchr(0, bytes).into_iter().chain(invalid).min() else {
-        return Ok(());
-    };
-    let line = 1 + memchr::memchr_iter(b'\n', &bytes[..byte]).count() as u64;
-    let what = if bytes[byte] == 0 { "a NUL byte" } else { "not UTF-8" };
-    Err(Error::new(ErrorKind::SourceInvalid, format!("this is not CSV text: {what}"))
-        .with_position(Position { line, byte: byte as u64, column: None })
-        .with_advice("check its format, compression and encoding, and the feed's pattern"))
 }
 
 /// What the values of a column could all be.
@@ -360,6 +227,7 @@ fn is_float(text: &[u8], digits: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{ErrorKind, Position};
 
     fn types_of(values: &[&str]) -> DataType {
         types_in(&ValueFormat::default(), values)
@@ -479,25 +347,6 @@ mod tests {
             assert_eq!((field.name().as_str(), field.data_type()), (name, &data_type));
         }
         assert_eq!(schema.fields().len(), 3);
-    }
-
-    #[test]
-    fn headers() {
-        let header = |text: &str, whole| {
-            read_header(Sample { bytes: text.as_bytes(), whole }, &Dialect::default())
-        };
-        assert_eq!(header("a,\"b\"\"\n\"\r\n1", false).unwrap().unwrap(), ["a", "b\"\n"]);
-        assert_eq!(header("\n\na,b", true).unwrap().unwrap(), ["a", "b"]);
-        assert_eq!(header("a,b", false).unwrap(), None);
-        assert_eq!(header("", true).unwrap(), None);
-        for bad in ["a,,b\n", "a,b,a\n", "\"a\"x\n", "\"a"] {
-            let error = header(bad, true).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::SourceInvalid, "{bad}");
-            assert!(error.position().is_some() && error.advice().is_some());
-        }
-        let bare = Dialect { header_rows: 0, ..Dialect::default() };
-        let sample = Sample { bytes: b"1,2\n", whole: true };
-        assert_eq!(read_header(sample, &bare).unwrap().unwrap(), ["column_1", "column_2"]);
     }
 
     #[test]

@@ -13,8 +13,7 @@ const RAW_BYTES_MAX: usize = 1024;
 /// A row that is not in the batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
-    /// Where the row starts, and the column where one value is at fault. For a quote that is never
-    /// closed, the line is the one with the quote.
+    /// Where the row starts, and the column where one value is at fault.
     pub position: Position,
     /// What is wrong, such as `"12x" is not an int64`.
     pub reason: String,
@@ -32,8 +31,6 @@ pub(super) struct Fault {
     /// The range of the row in the buffer.
     pub(super) start: usize,
     pub(super) end: usize,
-    /// The byte whose line is reported; mostly the row's first.
-    pub(super) line_of: usize,
 }
 
 /// The faults of some rows: for each row the first to be found, which is the one to report.

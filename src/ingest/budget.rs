@@ -36,9 +36,17 @@ impl Limits {
         layout: &Layout,
     ) -> Result<Self> {
         let budget = &environment.budget;
-        let decode = csv::Limits::default();
-        // A row waits in the buffer while a batch is built from the rows before it.
-        let decode_bytes = (CHUNK_BYTES + decode.row_bytes_max + decode.batch_bytes_max) as u64;
+        let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+        let decode = csv::Limits {
+            row_bytes_max: bytes(feed.csv.line_bytes_max),
+            field_bytes_max: bytes(feed.csv.field_bytes_max),
+            ..csv::Limits::default()
+        };
+        // A row waits in the buffer while a batch is built from the rows before it, and a footer behind
+        // the rows.
+        let footer_bytes = if feed.csv.footer_lines > 0 { feed.csv.line_bytes_max } else { 0 };
+        let decode_bytes =
+            (CHUNK_BYTES + decode.row_bytes_max + decode.batch_bytes_max) as u64 + footer_bytes;
         let before_writing = READ_BUFFER_BYTES_MAX + feed.stage_bytes_max + decode_bytes;
         let over_budget = |cause: Error| {
             Error::new(

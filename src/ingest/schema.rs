@@ -9,7 +9,7 @@ use super::budget::CHUNK_BYTES;
 use super::task::Task;
 use super::time::Timekeeper;
 use crate::config::{ColumnOptions, Feed};
-use crate::csv::{DecodePlan, Dialect, Formats, Inference, Sample};
+use crate::csv::{DecodePlan, Dialect, Formats, Inference, Sample, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Layout, TableDefinition};
 
@@ -210,7 +210,7 @@ pub(super) fn decode_plan(
     let fields = if dialect.has_header() {
         by_name(header, layout, &columns)?
     } else if header.len() <= columns.len() {
-        columns[..header.len()].iter().copied().map(Some).collect()
+        columns[..header.len()].iter().copied().map(Target::Column).collect()
     } else {
         return Err(mismatch(format!(
             "its rows have {} fields, and the table has {} columns for them",
@@ -219,7 +219,7 @@ pub(super) fn decode_plan(
         )));
     };
     let unfed = columns.iter().find(|&&column| {
-        !layout.schema.field(column).is_nullable() && !fields.contains(&Some(column))
+        !layout.schema.field(column).is_nullable() && !fields.contains(&Target::Column(column))
     });
     if let Some(&column) = unfed {
         let name = layout.schema.field(column).name();
@@ -227,10 +227,10 @@ pub(super) fn decode_plan(
     }
     let schema = Arc::clone(&layout.schema);
     let formats = schema.fields().iter().map(|field| formats.of(&folded_name(field.name())));
-    Ok(DecodePlan { fields, formats: formats.collect(), schema })
+    Ok(DecodePlan { fields, rescued: None, formats: formats.collect(), schema })
 }
 
-fn by_name(header: &[String], layout: &Layout, columns: &[usize]) -> Result<Vec<Option<usize>>> {
+fn by_name(header: &[String], layout: &Layout, columns: &[usize]) -> Result<Vec<Target>> {
     let exact: HashMap<&str, usize> =
         columns.iter().map(|&i| (layout.schema.field(i).name().as_str(), i)).collect();
     let folded: HashMap<String, usize> =
@@ -252,7 +252,7 @@ fn by_name(header: &[String], layout: &Layout, columns: &[usize]) -> Result<Vec<
     if let Some((name, _)) = header.iter().zip(&found).find(|(_, column)| !taken.insert(**column)) {
         return Err(mismatch(format!("two columns of its header are the table's {name:?}")));
     }
-    Ok(found)
+    Ok(found.into_iter().map(|column| column.map_or(Target::Ignored, Target::Column)).collect())
 }
 
 /// How the values of the feed's columns are written, by the names that a table tells apart.
