@@ -2,7 +2,6 @@
 
 use super::*;
 
-#[path = "reference_values.rs"]
 mod values;
 
 #[derive(Default)]

@@ -187,7 +187,7 @@ fn moment(parsed: &Parsed) -> Option<(i64, bool)> {
     };
     // A leap second has a second's nanoseconds and more.
     let nanos = local.nanosecond();
-    if nanos >= 1_000_000_000 || nanos % 1000 != 0 {
+    if nanos >= 1_000_000_000 || !nanos.is_multiple_of(1000) {
         return None;
     }
     if !YEARS.contains(&local.year()) {
