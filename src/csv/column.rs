@@ -1,5 +1,6 @@
 //! Fields to arrays, one column at a time.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::builder::NullBufferBuilder;
@@ -17,7 +18,7 @@ use arrow::error::ArrowError;
 
 use super::dialect::{Dialect, FieldReader};
 use super::format::{BinaryFormat, ValueFormat};
-use super::reject::{Fault, Faults, quoted};
+use super::reject::{Faults, RejectKind, quoted};
 use super::value::{self, Nulls, Text, binary};
 
 /// Some rows of a buffer.
@@ -50,10 +51,26 @@ impl<'a> Rows<'a> {
         Text::within(self.buffer, start, row_bounds[position + 1] as usize)
     }
 
+    /// How many rows there are.
+    pub(super) fn count(&self) -> usize {
+        self.bounds.len() / self.stride
+    }
+
+    /// How many fields each has.
+    pub(super) fn fields_per_row(&self) -> usize {
+        self.stride - 1
+    }
+
+    /// The rows of this range.
+    pub(super) fn slice(self, rows: Range<usize>) -> Self {
+        let bounds = &self.bounds[rows.start * self.stride..rows.end * self.stride];
+        Self { bounds, ..self }
+    }
+
     /// The range of `row` in the buffer, without its line end.
-    pub(super) fn range(&self, row: usize) -> (usize, usize) {
+    pub(super) fn range(&self, row: usize) -> Range<usize> {
         let row = &self.bounds[row * self.stride..][..self.stride];
-        (self.after(row[0]), row[self.stride - 1] as usize)
+        self.after(row[0])..row[self.stride - 1] as usize
     }
 
     /// Where the field starts whose delimiter is at `bound`.
@@ -61,17 +78,15 @@ impl<'a> Rows<'a> {
     fn after(&self, bound: u32) -> usize {
         bound.wrapping_add(self.reader.delimiter_bytes() as u32) as usize
     }
-
-    fn fault(&self, row: usize, column: &Field, reason: String) -> Fault {
-        let (start, end) = self.range(row);
-        Fault { reason, column: Some(column.name().clone()), start, end }
-    }
 }
 
 /// An output column that is being filled.
 pub(super) trait Column: Send {
     /// Appends a value for each of `rows`. A bad one is a fault, and null until the row is removed.
     fn parse(&mut self, rows: Rows<'_>, position: usize, faults: &mut Faults);
+
+    /// Appends a null for a row, number `row` of those that are being read, that has no such field.
+    fn parse_absent(&mut self, row: usize, faults: &mut Faults);
 
     /// What was appended, and starts anew.
     fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError>;
@@ -194,6 +209,8 @@ pub(super) struct Absent(pub(super) DataType);
 impl Column for Absent {
     fn parse(&mut self, _: Rows<'_>, _: usize, _: &mut Faults) {}
 
+    fn parse_absent(&mut self, _: usize, _: &mut Faults) {}
+
     fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
         Ok(new_null_array(&self.0, rows))
     }
@@ -210,18 +227,15 @@ struct Judge {
 
 impl Judge {
     #[cold]
-    fn bad(&self, rows: Rows<'_>, row: usize, text: &[u8], faults: &mut Faults) {
-        faults.add(row, || {
-            let reason = format!("{} is not {}", quoted(text), self.type_name);
-            rows.fault(row, &self.field, reason)
-        });
+    fn bad(&self, row: usize, text: &[u8], faults: &mut Faults) {
+        let reason = || format!("{} is not {}", quoted(text), self.type_name);
+        faults.add(row, RejectKind::BadValue, reason);
     }
 
-    fn null(&self, rows: Rows<'_>, row: usize, faults: &mut Faults) {
+    fn null(&self, row: usize, faults: &mut Faults) {
         if !self.field.is_nullable() {
-            faults.add(row, || {
-                rows.fault(row, &self.field, "null in a column that must not be null".to_owned())
-            });
+            let reason = || "null in a column that must not be null".to_owned();
+            faults.add(row, RejectKind::MissingValue, reason);
         }
     }
 
@@ -246,12 +260,12 @@ impl Judge {
             (if is_null { text } else { &*unquoted }, text.into())
         };
         if self.nulls.contain(whole) {
-            self.null(rows, row, faults);
+            self.null(row, faults);
             return None;
         }
         let value = parse(text);
         if value.is_none() {
-            self.bad(rows, row, whole, faults);
+            self.bad(row, whole, faults);
         }
         value
     }
@@ -288,6 +302,12 @@ where
             validity.append(value.is_some());
             values.push(value.unwrap_or_default());
         }
+    }
+
+    fn parse_absent(&mut self, row: usize, faults: &mut Faults) {
+        self.judge.null(row, faults);
+        self.validity.append(false);
+        self.values.push(T::Native::default());
     }
 
     fn finish(&mut self, _: usize) -> Result<ArrayRef, ArrowError> {
@@ -327,6 +347,12 @@ impl<P: Fn(Text<'_>) -> Option<bool> + Send> Column for Booleans<P> {
         }
     }
 
+    fn parse_absent(&mut self, row: usize, faults: &mut Faults) {
+        self.judge.null(row, faults);
+        self.validity.append(false);
+        self.values.append(false);
+    }
+
     fn finish(&mut self, _: usize) -> Result<ArrayRef, ArrowError> {
         Ok(Arc::new(BooleanArray::new(self.values.finish(), self.validity.finish())))
     }
@@ -363,7 +389,7 @@ impl<const TRIM: bool> Column for Texts<TRIM> {
             let field = if TRIM && !quoted { field.trimmed() } else { field };
             let valid = quoted || !self.judge.nulls.contain(field.bytes());
             if !valid {
-                self.judge.null(rows, row, faults);
+                self.judge.null(row, faults);
             } else if quoted || rows.reader.is_escaped(field.bytes()) {
                 self.bytes.extend_from_slice(&rows.reader.text(field.bytes()));
             } else {
@@ -371,6 +397,11 @@ impl<const TRIM: bool> Column for Texts<TRIM> {
             }
             self.end(valid);
         }
+    }
+
+    fn parse_absent(&mut self, row: usize, faults: &mut Faults) {
+        self.judge.null(row, faults);
+        self.end(false);
     }
 
     fn finish(&mut self, _: usize) -> Result<ArrayRef, ArrowError> {
@@ -413,13 +444,17 @@ impl Column for Encoded {
             let start = values.bytes.len();
             let valid = !null && (self.decode)(text, &mut values.bytes).is_some();
             if null {
-                values.judge.null(rows, row, faults);
+                values.judge.null(row, faults);
             } else if !valid {
                 values.bytes.truncate(start);
-                values.judge.bad(rows, row, &whole, faults);
+                values.judge.bad(row, &whole, faults);
             }
             values.end(valid);
         }
+    }
+
+    fn parse_absent(&mut self, row: usize, faults: &mut Faults) {
+        self.values.parse_absent(row, faults);
     }
 
     fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {

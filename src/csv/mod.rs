@@ -27,6 +27,7 @@
 //!   of fields than expected), else for its text (a NUL byte, or not UTF-8, in any field), else for
 //!   its leftmost bad value.
 
+mod batch;
 mod column;
 mod decode;
 mod detect;
@@ -34,20 +35,22 @@ mod dialect;
 mod format;
 mod header;
 mod infer;
+mod irregular;
 mod lines;
 mod reject;
+mod rescue;
 mod row;
 mod structure;
 #[cfg(test)]
 mod tests;
 mod value;
 
-pub use decode::{DecodePlan, Decoded, Decoder, Limits, Target};
+pub use decode::{DecodePlan, Decoded, Decoder, Limits, LongRows, RowRules, ShortRows, Target};
 pub use detect::{Detection, detect};
 pub(crate) use dialect::DELIMITER_BYTES_MAX;
 pub use dialect::{Dialect, DialectOptions, LineEnding};
 pub use format::{BinaryFormat, Formats, ValueFormat};
 pub use header::{Sample, read_header};
 pub use infer::Inference;
-pub use reject::Reject;
+pub use reject::{Complaint, Reject, RejectKind};
 pub use value::TimeFormat;

@@ -15,6 +15,7 @@ use crate::error::{ErrorKind, Position};
 use crate::memory::display_bytes;
 
 mod reference;
+mod rescue;
 mod values;
 
 use values::{german, german_value_for, value_for};
@@ -40,6 +41,7 @@ fn plan(columns: &[(&str, DataType, bool)]) -> DecodePlan {
         fields: (0..columns.len()).map(Target::Column).collect(),
         rescued: None,
         formats: Vec::new(),
+        rules: RowRules::default(),
     }
 }
 
@@ -339,7 +341,7 @@ proptest! {
         inference.observe(Sample { bytes: &text, whole: true }).unwrap();
         let schema = Arc::new(inference.finish());
         let data_type = schema.field(0).data_type().clone();
-        let plan = DecodePlan { schema, fields: vec![Target::Column(0)], rescued: None, formats: vec![Arc::new(format)] };
+        let plan = DecodePlan { schema, fields: vec![Target::Column(0)], rescued: None, formats: vec![Arc::new(format)], rules: RowRules::default() };
         let (rows, rejects) = decode_whole(&plan, &dialect, &text);
         prop_assert_eq!(rejects, [], "{} {:?}", data_type, values);
         prop_assert_eq!(rows.len(), values.len());
@@ -449,17 +451,17 @@ fn rejects_say_where_and_why() {
     let text = "id,text\n1,\"a\nb\"\nx,c\n\n2\n3,\"d\"e\n4,\"f\ng\n";
     let (rows, rejects) = decode_whole(&two_columns(), &Dialect::default(), text.as_bytes());
     assert_eq!(rows, [pair(1, "a\nb")]);
-    let reject = |line, byte, column: Option<&str>, reason: &str, raw: &str| Reject {
-        position: Position { line, byte, column: column.map(Into::into) },
-        reason: reason.into(),
-        raw: raw.into(),
+    let reject = |line, byte, column: Option<&str>, kind, reason: &str, raw: &str| {
+        let position = Position { line, byte, column: column.map(Into::into) };
+        Reject { complaint: Complaint { position, kind, reason: reason.into() }, raw: raw.into() }
     };
+    use RejectKind::{BadValue, QuoteNeverClosed, TextAfterQuote, TooFewFields};
     let expected = [
-        reject(4, 16, Some("id"), "\"x\" is not an int64", "x,c"),
-        reject(6, 21, None, "expected 2 fields, found 1", "2"),
-        reject(7, 23, None, "text after a closing quote", "3,\"d\"e"),
-        reject(8, 30, None, "a quote is never closed", "4,\"f"),
-        reject(9, 35, None, "expected 2 fields, found 1", "g"),
+        reject(4, 16, Some("id"), BadValue, "\"x\" is not an int64", "x,c"),
+        reject(6, 21, None, TooFewFields, "expected 2 fields, found 1", "2"),
+        reject(7, 23, None, TextAfterQuote, "text after a closing quote", "3,\"d\"e"),
+        reject(8, 30, None, QuoteNeverClosed, "a quote is never closed", "4,\"f"),
+        reject(9, 35, None, TooFewFields, "expected 2 fields, found 1", "g"),
     ];
     assert_eq!(rejects, expected);
 }
@@ -468,7 +470,8 @@ fn rejects_say_where_and_why() {
 fn a_stray_quote_costs_its_line_alone() {
     let rejected = |text: &str| {
         let (rows, rejects) = decode_whole(&two_columns(), &Dialect::default(), text.as_bytes());
-        let rejects: Vec<_> = rejects.into_iter().map(|r| (r.position.line, r.reason)).collect();
+        let rejects: Vec<_> =
+            rejects.into_iter().map(|r| (r.complaint.position.line, r.complaint.reason)).collect();
         (rows.len(), rejects)
     };
     let never = "a quote is never closed".to_owned();
@@ -506,8 +509,12 @@ fn a_row_too_long_is_one_bad_row() {
         let decoded = decode(&two_columns(), &Dialect::default(), limits, text, &[5]).unwrap();
         let (rows, rejects) = flatten(&decoded);
         assert_eq!(rows, [pair(1, "12345678"), pair(5, "e")]);
-        let rejects: Vec<_> =
-            rejects.iter().map(|r| (r.position.line, r.raw.as_str(), r.reason.as_str())).collect();
+        let rejects: Vec<_> = rejects
+            .iter()
+            .map(|Reject { complaint, raw }| {
+                (complaint.position.line, str::from_utf8(raw).unwrap(), &*complaint.reason)
+            })
+            .collect();
         let expected = [
             (3, "2,12345678", "a row is longer than 10 B"),
             (4, "3,12345678", "a row is longer than 10 B"),
@@ -518,7 +525,7 @@ fn a_row_too_long_is_one_bad_row() {
     }
     let limits = Limits { row_bytes_max: 100, ..limits };
     let decoded = decode(&two_columns(), &Dialect::default(), limits, text, &[5]).unwrap();
-    let reasons: Vec<_> = flatten(&decoded).1.into_iter().map(|r| r.reason).collect();
+    let reasons: Vec<_> = flatten(&decoded).1.into_iter().map(|r| r.complaint.reason).collect();
     assert_eq!(reasons, ["a field is longer than 8 B"; 3]);
 }
 
@@ -543,7 +550,7 @@ fn a_footer_is_held_back_as_long_as_it_may_be_one() {
     let mut decoder = Decoder::new(two_columns(), &dialect, limits).unwrap();
     assert_eq!(decoder.decode(&mut &b"id,text\n1,\"a\nb\nTotal"[..]).unwrap(), None);
     let decoded = decoder.finish().unwrap().unwrap();
-    assert_eq!(decoded.rejects[0].reason, "a quote is never closed");
+    assert_eq!(decoded.rejects[0].complaint.reason, "a quote is never closed");
     let mut decoder = Decoder::new(two_columns(), &dialect, limits).unwrap();
     let refused = (0..100).position(|_| decoder.decode(&mut &[b'x'; 1 << 12][..]).is_err());
     assert!(refused.is_some_and(|slices| slices <= 18), "{refused:?}");
@@ -568,8 +575,13 @@ fn plans_that_cannot_work_are_refused() {
 #[test]
 fn rows_without_wanted_columns_are_counted() {
     let fields = vec![Target::Ignored, Target::Ignored];
-    let schema = Arc::new(Schema::empty());
-    let plan = DecodePlan { schema, fields, rescued: None, formats: vec![] };
+    let plan = DecodePlan {
+        schema: Arc::new(Schema::empty()),
+        fields,
+        rescued: None,
+        formats: Vec::new(),
+        rules: RowRules::default(),
+    };
     let text = b"a,b\n1,2\n3\n4,5\n";
     let decoded = decode(&plan, &Dialect::default(), Limits::default(), text, &[4]).unwrap();
     assert_eq!((decoded[0].batch.num_rows(), decoded[0].rejects.len()), (2, 1));

@@ -7,8 +7,8 @@ use std::str::FromStr;
 use chrono::format::{Fixed, Item, Numeric, Parsed, StrftimeItems, parse_and_remainder};
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDateTime, NaiveTime, Timelike};
 
-use super::time::{self, MICROS_PER_SECOND, SECONDS_PER_DAY};
 use super::decimal;
+use super::time::{self, MICROS_PER_SECOND, SECONDS_PER_DAY};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a table can hold: from the year 1 until the year 10000, in microseconds.

@@ -10,7 +10,7 @@ pub(super) fn cell(
     field: &Field,
     text: &str,
     quoted: bool,
-) -> Result<Cell, String> {
+) -> Result<Cell, (RejectKind, String)> {
     let data_type = field.data_type();
     let value = text.trim_matches(' ');
     let is_text = *data_type == DataType::Utf8;
@@ -19,7 +19,10 @@ pub(super) fn cell(
     if is_null(dialect, format, data_type, text, quoted) {
         return match field.is_nullable() {
             true => Ok(Cell::Null),
-            false => Err("null in a column that must not be null".to_owned()),
+            false => {
+                let reason = "null in a column that must not be null".to_owned();
+                Err((RejectKind::MissingValue, reason))
+            }
         };
     }
     let number = plain_number(format, value);
@@ -67,7 +70,7 @@ pub(super) fn cell(
     };
     let start: String = text.chars().take(64).collect();
     let rest = if start.len() < text.len() { "…" } else { "" };
-    cell.ok_or_else(|| format!("{start:?}{rest} is not {name}"))
+    cell.ok_or_else(|| (RejectKind::BadValue, format!("{start:?}{rest} is not {name}")))
 }
 
 fn is_null(
