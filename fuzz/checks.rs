@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use lakefeed::csv::{
-    DecodePlan, Decoded, Decoder, Dialect, DialectOptions, Inference, Limits, LineEnding, Sample,
-    Target, detect, read_header,
+    DecodePlan, Decoded, Decoder, Dialect, DialectOptions, Inference, Limits, LineEnding, RowRules,
+    Sample, Target, detect, read_header,
 };
 use lakefeed::error::Error;
 
@@ -123,5 +123,11 @@ fn plan() -> DecodePlan {
     let fields: Vec<Field> = types.into_iter().enumerate().map(field).collect();
     let targets = (0..fields.len()).map(Target::Column).collect();
     let schema = Arc::new(Schema::new(fields));
-    DecodePlan { schema, fields: targets, rescued: None, formats: Vec::new() }
+    DecodePlan {
+        schema,
+        fields: targets,
+        rescued: None,
+        formats: Vec::new(),
+        rules: RowRules::default(),
+    }
 }

@@ -24,7 +24,7 @@ pub use lease::{LeaseOptions, LeaseScope};
 pub use log::log_filter;
 pub use memory::{MemoryOrigin, memory_limit};
 pub use origin::{ADDRESS_VARIABLE, Origin, TEXT_VARIABLE, origin};
-pub use policy::{Dedupe, Mode, OnChanged, SourceKey};
+pub use policy::{BadRows, Dedupe, Mode, OnChanged, SourceKey};
 pub use s3::S3Options;
 #[cfg(feature = "maintain")]
 pub(crate) use values::nearest;

@@ -4,10 +4,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{file, values, word, wrong};
+use super::{BadRows, file, values, word, wrong};
 use crate::csv::{
     BadBytes, BinaryFormat, DELIMITER_BYTES_MAX, DialectOptions, EncodingOption, LineEnding,
-    TimeFormat, ValueFormat,
+    LongRows, RowRules, ShortRows, TimeFormat, ValueFormat,
 };
 use crate::error::Result;
 use crate::memory::display_bytes;
@@ -17,7 +17,7 @@ const LINE_BYTES_MAX: u64 = 1 << 30;
 
 /// How a feed's CSV objects are written: `[feed.csv]`, or `--csv key=value`. What is found out for each
 /// object where it is absent is `"auto"`, which can be said as well.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CsvOptions {
     /// The encoding of their text.
@@ -85,6 +85,23 @@ pub struct CsvOptions {
     pub binary_format: BinaryFormat,
     /// Whether types are inferred; otherwise every column is a string.
     pub infer: bool,
+    /// What becomes of a bad row.
+    pub bad_rows: BadRows,
+    /// With more bad rows, an object is refused.
+    #[serde(deserialize_with = "number_or_false")]
+    pub max_bad_rows: Option<u64>,
+    /// With a greater share of bad rows, an object is refused.
+    #[serde(deserialize_with = "number_or_false")]
+    pub max_bad_ratio: Option<f64>,
+    /// What becomes of a row with too few fields.
+    pub short_rows: ShortRows,
+    /// What becomes of a row with too many fields.
+    pub long_rows: LongRows,
+    /// The column that takes what is rescued.
+    pub rescued_column: String,
+    /// The folder of quarantine files; none: one beside the table's ledger.
+    #[serde(deserialize_with = "place")]
+    pub quarantine: Option<String>,
 }
 
 impl Default for CsvOptions {
@@ -116,6 +133,13 @@ impl Default for CsvOptions {
             timestamp_format: values.timestamp_formats,
             binary_format: values.binary_format,
             infer: true,
+            bad_rows: BadRows::default(),
+            max_bad_rows: None,
+            max_bad_ratio: None,
+            short_rows: ShortRows::default(),
+            long_rows: LongRows::default(),
+            rescued_column: "_rescued".to_owned(),
+            quarantine: None,
         }
     }
 }
@@ -153,6 +177,13 @@ impl CsvOptions {
             "timestamp_format" => self.timestamp_format = parse_formats(&list())?,
             "binary_format" => self.binary_format = word(value)?,
             "infer" => self.infer = parse_bool(value)?,
+            "bad_rows" => self.bad_rows = word(value)?,
+            "max_bad_rows" => self.max_bad_rows = parse_number_or_false(value)?,
+            "max_bad_ratio" => self.max_bad_ratio = parse_number_or_false(value)?,
+            "short_rows" => self.short_rows = word(value)?,
+            "long_rows" => self.long_rows = word(value)?,
+            "rescued_column" => self.rescued_column = value.to_owned(),
+            "quarantine" => self.quarantine = parse_place(value),
             _ => return Err(file::unknown::<Self>(key, "--csv")),
         }
         Ok(())
@@ -191,6 +222,20 @@ impl CsvOptions {
         }
     }
 
+    /// What is done about rows that are not as they should be.
+    pub fn row_rules(&self) -> RowRules {
+        RowRules {
+            rescue: self.bad_rows == BadRows::Rescue,
+            short_rows: self.short_rows,
+            long_rows: self.long_rows,
+        }
+    }
+
+    /// Whether rows may have something that is to be rescued.
+    pub fn rescues(&self) -> bool {
+        self.bad_rows == BadRows::Rescue || self.long_rows == LongRows::Rescue
+    }
+
     /// Checks what no single option can say of itself.
     ///
     /// # Errors
@@ -211,6 +256,22 @@ impl CsvOptions {
             return Err(wrong("header_rows is given, but there is no header")
                 .with_advice("leave one of them out"));
         }
+        self.validate_values()?;
+        if self.max_bad_ratio.is_some_and(|ratio| !(0.0..=1.0).contains(&ratio)) {
+            return Err(wrong("max_bad_ratio is not between 0 and 1")
+                .with_advice("write 0.01 for one row in a hundred"));
+        }
+        if self.bad_rows == BadRows::Fail
+            && (self.max_bad_rows.is_some() || self.max_bad_ratio.is_some())
+        {
+            return Err(wrong(
+                "max_bad_rows or max_bad_ratio is given, and any bad row fails its object",
+            )
+            .with_advice("say what becomes of bad rows with bad_rows"));
+        }
+        if self.rescued_column.is_empty() {
+            return Err(wrong("rescued_column is empty").with_advice("give it a name"));
+        }
         for (option, bytes) in
             [("field_bytes_max", self.field_bytes_max), ("line_bytes_max", self.line_bytes_max)]
         {
@@ -220,7 +281,6 @@ impl CsvOptions {
                     .with_advice(format!("give it at least 1, and at most {most}")));
             }
         }
-        self.validate_values()?;
         self.dialect_options().or_default().check()
     }
 
@@ -339,6 +399,16 @@ fn parse_or_auto<T>(text: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Opt
     if text == "auto" { Ok(None) } else { parse(text).map(Some) }
 }
 
+/// Nothing for `false`.
+fn parse_number_or_false<T: FromStr>(text: &str) -> Result<Option<T>> {
+    if text == "false" { Ok(None) } else { parse_number(text).map(Some) }
+}
+
+/// Nothing for `table`.
+fn parse_place(text: &str) -> Option<String> {
+    (text != "table").then(|| text.to_owned())
+}
+
 /// A boolean, a number or a string of the file, as the command line would write it.
 fn written<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     #[derive(Deserialize)]
@@ -346,11 +416,13 @@ fn written<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Erro
     enum Written {
         Bool(bool),
         Number(u64),
+        Ratio(f64),
         Text(String),
     }
     Ok(match Written::deserialize(deserializer)? {
         Written::Bool(value) => value.to_string(),
         Written::Number(value) => value.to_string(),
+        Written::Ratio(value) => value.to_string(),
         Written::Text(value) => value,
     })
 }
@@ -399,6 +471,16 @@ fn number_or_auto<'de, D: Deserializer<'de>, T: FromStr>(
     parse_or_auto(&written(deserializer)?, parse_number).map_err(D::Error::custom)
 }
 
+fn number_or_false<'de, D: Deserializer<'de>, T: FromStr>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    parse_number_or_false(&written(deserializer)?).map_err(D::Error::custom)
+}
+
+fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(parse_place(&String::deserialize(deserializer)?))
+}
+
 fn line_ending<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LineEnding>, D::Error> {
     parse_or_auto(&String::deserialize(deserializer)?, |text| word(text)).map_err(D::Error::custom)
 }
@@ -436,6 +518,13 @@ mod tests {
             ("timestamp_format", "epoch_ms"),
             ("binary_format", "hex"),
             ("infer", "false"),
+            ("bad_rows", "quarantine"),
+            ("max_bad_rows", "10"),
+            ("max_bad_ratio", "0.5"),
+            ("short_rows", "pad"),
+            ("long_rows", "ignore"),
+            ("rescued_column", "_rest"),
+            ("quarantine", "s3://lake/bad"),
         ] {
             options.set(key, value).unwrap();
         }
@@ -448,7 +537,10 @@ mod tests {
                     decimal_separator = \",\"\nthousands_separator = \" \"\n\
                     round_decimals = true\ntrue_values = [\"ja\", \"1\"]\n\
                     false_values = [\"nein\", \"0\"]\ndate_format = [\"%d.%m.%Y\", \"iso\"]\n\
-                    timestamp_format = \"epoch_ms\"\nbinary_format = \"hex\"\ninfer = false\n";
+                    timestamp_format = \"epoch_ms\"\nbinary_format = \"hex\"\ninfer = false\n\
+                    bad_rows = \"quarantine\"\nmax_bad_rows = 10\nmax_bad_ratio = 0.5\n\
+                    short_rows = \"pad\"\nlong_rows = \"ignore\"\nrescued_column = \"_rest\"\n\
+                    quarantine = \"s3://lake/bad\"\n";
         assert_eq!(options, toml::from_str(file).unwrap());
         options.set("quote", "false").unwrap();
         assert_eq!(options.quote, Some(None));
@@ -488,10 +580,10 @@ mod tests {
         assert!(refused("delimiter", "\n").contains("line end"));
         assert_eq!(refused("header", "yes"), "\"yes\" is neither true nor false");
         assert!(refused("skip_lines", "-1").contains("is not a number"));
-        assert!(refused("line_bytes_max", "long").contains("is not a size"));
         assert!(refused("decimal_separator", ",,").contains("is not a single character"));
         assert!(refused("date_format", "dd.mm.yyyy").contains("is not a format of dates"));
         assert!(refused("binary_format", "octal").contains("unknown variant"));
+        assert!(refused("line_bytes_max", "long").contains("is not a size"));
     }
 
     #[test]
@@ -504,13 +596,16 @@ mod tests {
         assert_eq!(with(&[("delimiter", "|"), ("escape", "\\")]), Ok(()));
         assert_eq!(with(&[("delimiter", "||")]), Ok(()));
         assert_eq!(with(&[("delimiter", "\\x01")]), Ok(()));
-        assert!(with(&[("line_bytes_max", "2GiB")]).unwrap_err().contains("line_bytes_max"));
-        assert!(with(&[("footer_lines", "1001")]).unwrap_err().contains("a footer of 1001 lines"));
         assert_eq!(with(&[("delimiter", ","), ("decimal_separator", ",")]), Ok(()));
         let no_quote = [("delimiter", ","), ("decimal_separator", ","), ("quote", "false")];
         assert!(with(&no_quote).unwrap_err().contains("there is no quote"));
         assert!(with(&[("thousands_separator", ".")]).unwrap_err().contains("are the same"));
         assert!(with(&[("date_format", "epoch_s")]).unwrap_err().contains("is no date"));
+        assert!(with(&[("line_bytes_max", "2GiB")]).unwrap_err().contains("line_bytes_max"));
+        assert!(with(&[("footer_lines", "1001")]).unwrap_err().contains("a footer of 1001 lines"));
+        assert!(with(&[("max_bad_rows", "1")]).unwrap_err().contains("any bad row fails"));
+        let ratio = [("bad_rows", "drop"), ("max_bad_ratio", "1.5")];
+        assert!(with(&ratio).unwrap_err().contains("between 0 and 1"));
         assert!(with(&[("delimiter", "\""), ("quote", "\"")]).unwrap_err().contains("as well"));
         assert!(with(&[("escape", "\""), ("quote", "\"")]).unwrap_err().contains("as well"));
         assert!(

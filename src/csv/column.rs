@@ -1,5 +1,6 @@
 //! Fields to arrays, one column at a time.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::builder::NullBufferBuilder;
@@ -17,8 +18,8 @@ use arrow::error::ArrowError;
 
 use super::dialect::{Dialect, FieldReader};
 use super::format::{BinaryFormat, ValueFormat};
-use super::reject::{Fault, Faults, quoted};
-use super::value::{self, BooleanSpellings, Nulls, Text, binary};
+use super::reject::{Faults, RejectKind, quoted};
+use super::value::{self, Nulls, Text, binary};
 
 /// Some rows of a buffer.
 #[derive(Clone, Copy)]
@@ -50,10 +51,26 @@ impl<'a> Rows<'a> {
         Text::within(self.buffer, start, row_bounds[position + 1] as usize)
     }
 
+    /// How many rows there are.
+    pub(super) fn count(&self) -> usize {
+        self.bounds.len() / self.stride
+    }
+
+    /// How many fields each has.
+    pub(super) fn fields_per_row(&self) -> usize {
+        self.stride - 1
+    }
+
+    /// The rows of this range.
+    pub(super) fn slice(self, rows: Range<usize>) -> Self {
+        let bounds = &self.bounds[rows.start * self.stride..rows.end * self.stride];
+        Self { bounds, ..self }
+    }
+
     /// The range of `row` in the buffer, without its line end.
-    pub(super) fn range(&self, row: usize) -> (usize, usize) {
+    pub(super) fn range(&self, row: usize) -> Range<usize> {
         let row = &self.bounds[row * self.stride..][..self.stride];
-        (self.after(row[0]), row[self.stride - 1] as usize)
+        self.after(row[0])..row[self.stride - 1] as usize
     }
 
     /// Where the field starts whose delimiter is at `bound`.
@@ -61,17 +78,15 @@ impl<'a> Rows<'a> {
     fn after(&self, bound: u32) -> usize {
         bound.wrapping_add(self.reader.delimiter_bytes() as u32) as usize
     }
-
-    fn fault(&self, row: usize, column: &Field, reason: String) -> Fault {
-        let (start, end) = self.range(row);
-        Fault { reason, column: Some(column.name().clone()), start, end }
-    }
 }
 
 /// An output column that is being filled.
 pub(super) trait Column: Send {
     /// Appends a value for each of `rows`. A bad one is a fault, and null until the row is removed.
     fn parse(&mut self, rows: Rows<'_>, position: usize, faults: &mut Faults);
+
+    /// Appends a null for a row, number `row` of those that are being read, that has no such field.
+    fn parse_absent(&mut self, row: usize, faults: &mut Faults);
 
     /// What was appended, and starts anew.
     fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError>;
@@ -88,7 +103,7 @@ pub(super) fn column_for(
     let judge =
         |type_name: &str| Judge { field: field.clone(), type_name: type_name.to_owned(), nulls };
     Some(match *field.data_type() {
-        T::Boolean => Box::new(Booleans::new(judge("a boolean"), format)),
+        T::Boolean => booleans(judge("a boolean"), format),
         T::Int8 => number::<Int8Type>(judge("an int8"), format, value::signed),
         T::Int16 => number::<Int16Type>(judge("an int16"), format, value::signed),
         T::Int32 => number::<Int32Type>(judge("an int32"), format, value::signed),
@@ -100,15 +115,8 @@ pub(super) fn column_for(
         T::Float32 => number::<Float32Type>(judge("a float32"), format, value::float32),
         T::Float64 => number::<Float64Type>(judge("a float64"), format, value::float64),
         T::Decimal128(precision, scale) => {
-            let scale = u8::try_from(scale).ok()?;
             let judge = judge(&format!("a decimal({precision},{scale})"));
-            if format.round_decimals {
-                let parse = move |text: Text<'_>| value::rounded_decimal(text, precision, scale);
-                number::<Decimal128Type>(judge, format, parse)
-            } else {
-                let parse = move |text: Text<'_>| value::decimal(text, precision, scale);
-                number::<Decimal128Type>(judge, format, parse)
-            }
+            decimals(judge, format, precision, u8::try_from(scale).ok()?)
         }
         T::Date32 => dates(judge(&format.name_of_dates()), format),
         T::Timestamp(TimeUnit::Microsecond, None) => {
@@ -131,18 +139,47 @@ pub(super) fn column_for(
     })
 }
 
-/// A column of numbers. Where they are written with separators of their own, each is rewritten first.
+fn booleans(judge: Judge, format: &ValueFormat) -> Box<dyn Column> {
+    if format.has_usual_booleans() {
+        return Booleans::boxed(judge, |text| value::boolean(text.bytes()));
+    }
+    let spellings = format.boolean_spellings();
+    Booleans::boxed(judge, move |text| spellings.read(text.bytes()))
+}
+
 fn number<T: ArrowPrimitiveType>(
     judge: Judge,
     format: &ValueFormat,
     parse: impl Fn(Text<'_>) -> Option<T::Native> + Send + 'static,
 ) -> Box<dyn Column> {
-    if format.has_plain_numbers() {
-        return primitive::<T>(judge, parse);
+    match format.has_plain_numbers() {
+        true => primitive::<T>(judge, parse),
+        false => separated::<T>(judge, format, parse),
     }
+}
+
+/// A column of numbers with separators of their own, each of which is rewritten first.
+fn separated<T: ArrowPrimitiveType>(
+    judge: Judge,
+    format: &ValueFormat,
+    parse: impl Fn(Text<'_>) -> Option<T::Native> + Send + 'static,
+) -> Box<dyn Column> {
     let mut separators = format.separators();
     primitive::<T>(judge, move |text| parse(separators.plain(text.bytes())?))
 }
+
+fn decimals(judge: Judge, format: &ValueFormat, precision: u8, scale: u8) -> Box<dyn Column> {
+    // A closure that is used once becomes part of its loop.
+    let exact = move |text: Text<'_>| value::decimal(text, precision, scale);
+    let separated_exact = move |text: Text<'_>| value::decimal(text, precision, scale);
+    let rounded = move |text: Text<'_>| value::rounded_decimal(text, precision, scale);
+    match (format.round_decimals, format.has_plain_numbers()) {
+        (true, _) => number::<Decimal128Type>(judge, format, rounded),
+        (false, true) => primitive::<Decimal128Type>(judge, exact),
+        (false, false) => separated::<Decimal128Type>(judge, format, separated_exact),
+    }
+}
+
 fn dates(judge: Judge, format: &ValueFormat) -> Box<dyn Column> {
     if format.has_iso_dates() {
         return primitive::<Date32Type>(judge, |text| value::date(text.bytes()));
@@ -172,6 +209,8 @@ pub(super) struct Absent(pub(super) DataType);
 impl Column for Absent {
     fn parse(&mut self, _: Rows<'_>, _: usize, _: &mut Faults) {}
 
+    fn parse_absent(&mut self, _: usize, _: &mut Faults) {}
+
     fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
         Ok(new_null_array(&self.0, rows))
     }
@@ -188,18 +227,15 @@ struct Judge {
 
 impl Judge {
     #[cold]
-    fn bad(&self, rows: Rows<'_>, row: usize, text: &[u8], faults: &mut Faults) {
-        faults.add(row, || {
-            let reason = format!("{} is not {}", quoted(text), self.type_name);
-            rows.fault(row, &self.field, reason)
-        });
+    fn bad(&self, row: usize, text: &[u8], faults: &mut Faults) {
+        let reason = || format!("{} is not {}", quoted(text), self.type_name);
+        faults.add(row, RejectKind::BadValue, reason);
     }
 
-    fn null(&self, rows: Rows<'_>, row: usize, faults: &mut Faults) {
+    fn null(&self, row: usize, faults: &mut Faults) {
         if !self.field.is_nullable() {
-            faults.add(row, || {
-                rows.fault(row, &self.field, "null in a column that must not be null".to_owned())
-            });
+            let reason = || "null in a column that must not be null".to_owned();
+            faults.add(row, RejectKind::MissingValue, reason);
         }
     }
 
@@ -220,16 +256,16 @@ impl Judge {
             unquoted = rows.reader.text(field.bytes());
             let text = value::trimmed(&unquoted);
             // Null may be written with spaces around it, or as spaces.
-            let whole = if self.nulls.contain(text) { text } else { &*unquoted };
-            (whole, text.into())
+            let is_null = text.len() < unquoted.len() && self.nulls.contain(text);
+            (if is_null { text } else { &*unquoted }, text.into())
         };
         if self.nulls.contain(whole) {
-            self.null(rows, row, faults);
+            self.null(row, faults);
             return None;
         }
         let value = parse(text);
         if value.is_none() {
-            self.bad(rows, row, whole, faults);
+            self.bad(row, whole, faults);
         }
         value
     }
@@ -260,11 +296,18 @@ where
     P: FnMut(Text<'_>) -> Option<T::Native> + Send,
 {
     fn parse(&mut self, rows: Rows<'_>, position: usize, faults: &mut Faults) {
+        let Self { judge, parse, values, validity } = self;
         for (row, field) in rows.fields(position).enumerate() {
-            let value = self.judge.read(rows, row, field, &mut self.parse, faults);
-            self.validity.append(value.is_some());
-            self.values.push(value.unwrap_or_default());
+            let value = judge.read(rows, row, field, &mut *parse, faults);
+            validity.append(value.is_some());
+            values.push(value.unwrap_or_default());
         }
+    }
+
+    fn parse_absent(&mut self, row: usize, faults: &mut Faults) {
+        self.judge.null(row, faults);
+        self.validity.append(false);
+        self.values.push(T::Native::default());
     }
 
     fn finish(&mut self, _: usize) -> Result<ArrayRef, ArrowError> {
@@ -276,48 +319,38 @@ where
     }
 }
 
-struct Booleans {
+struct Booleans<P> {
     judge: Judge,
-    /// None: the usual words.
-    spellings: Option<BooleanSpellings>,
+    parse: P,
     values: BooleanBufferBuilder,
     validity: NullBufferBuilder,
 }
 
-impl Booleans {
-    fn new(judge: Judge, format: &ValueFormat) -> Self {
-        Self {
+impl<P: Fn(Text<'_>) -> Option<bool> + Send + 'static> Booleans<P> {
+    fn boxed(judge: Judge, parse: P) -> Box<dyn Column> {
+        Box::new(Self {
             judge,
-            spellings: (!format.has_usual_booleans()).then(|| format.boolean_spellings()),
+            parse,
             values: BooleanBufferBuilder::new(0),
             validity: NullBufferBuilder::new(0),
-        }
-    }
-
-    #[inline(always)]
-    fn parse_with(
-        &mut self,
-        rows: Rows<'_>,
-        position: usize,
-        faults: &mut Faults,
-        parse: impl Fn(&Self, &[u8]) -> Option<bool>,
-    ) {
-        for (row, field) in rows.fields(position).enumerate() {
-            let value = self.judge.read(rows, row, field, |text| parse(self, text.bytes()), faults);
-            self.validity.append(value.is_some());
-            self.values.append(value.unwrap_or_default());
-        }
+        })
     }
 }
 
-impl Column for Booleans {
+impl<P: Fn(Text<'_>) -> Option<bool> + Send> Column for Booleans<P> {
     fn parse(&mut self, rows: Rows<'_>, position: usize, faults: &mut Faults) {
-        match &self.spellings {
-            None => self.parse_with(rows, position, faults, |_, text| value::boolean(text)),
-            Some(_) => self.parse_with(rows, position, faults, |column, text| {
-                column.spellings.as_ref()?.read(text)
-            }),
+        let Self { judge, parse, values, validity } = self;
+        for (row, field) in rows.fields(position).enumerate() {
+            let value = judge.read(rows, row, field, &mut *parse, faults);
+            validity.append(value.is_some());
+            values.append(value.unwrap_or_default());
         }
+    }
+
+    fn parse_absent(&mut self, row: usize, faults: &mut Faults) {
+        self.judge.null(row, faults);
+        self.validity.append(false);
+        self.values.append(false);
     }
 
     fn finish(&mut self, _: usize) -> Result<ArrayRef, ArrowError> {
@@ -356,7 +389,7 @@ impl<const TRIM: bool> Column for Texts<TRIM> {
             let field = if TRIM && !quoted { field.trimmed() } else { field };
             let valid = quoted || !self.judge.nulls.contain(field.bytes());
             if !valid {
-                self.judge.null(rows, row, faults);
+                self.judge.null(row, faults);
             } else if rows.reader.is_text(field.bytes()) {
                 field.append_to(&mut self.bytes);
             } else {
@@ -364,6 +397,11 @@ impl<const TRIM: bool> Column for Texts<TRIM> {
             }
             self.end(valid);
         }
+    }
+
+    fn parse_absent(&mut self, row: usize, faults: &mut Faults) {
+        self.judge.null(row, faults);
+        self.end(false);
     }
 
     fn finish(&mut self, _: usize) -> Result<ArrayRef, ArrowError> {
@@ -406,13 +444,17 @@ impl Column for Encoded {
             let start = values.bytes.len();
             let valid = !null && (self.decode)(text, &mut values.bytes).is_some();
             if null {
-                values.judge.null(rows, row, faults);
+                values.judge.null(row, faults);
             } else if !valid {
                 values.bytes.truncate(start);
-                values.judge.bad(rows, row, &whole, faults);
+                values.judge.bad(row, &whole, faults);
             }
             values.end(valid);
         }
+    }
+
+    fn parse_absent(&mut self, row: usize, faults: &mut Faults) {
+        self.values.parse_absent(row, faults);
     }
 
     fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {

@@ -28,6 +28,7 @@
 //!   of fields than expected), else for its text (a NUL byte, or not UTF-8, in any field), else for
 //!   its leftmost bad value.
 
+mod batch;
 mod column;
 mod decode;
 mod detect;
@@ -36,10 +37,12 @@ mod encoding;
 mod format;
 mod header;
 mod infer;
+mod irregular;
 mod lines;
 mod marks;
 mod offsets;
 mod reject;
+mod rescue;
 mod row;
 mod structure;
 #[cfg(test)]
@@ -47,7 +50,7 @@ mod tests;
 mod transcode;
 mod value;
 
-pub use decode::{DecodePlan, Decoded, Decoder, Limits, Target};
+pub use decode::{DecodePlan, Decoded, Decoder, Limits, LongRows, RowRules, ShortRows, Target};
 pub use detect::{Detection, detect};
 pub(crate) use dialect::DELIMITER_BYTES_MAX;
 pub use dialect::{Dialect, DialectOptions, LineEnding};
@@ -59,6 +62,6 @@ pub use format::{BinaryFormat, Formats, ValueFormat};
 pub use header::{Sample, read_header};
 pub use infer::Inference;
 pub use offsets::{OFFSETS_BYTES_MAX, OffsetMap};
-pub use reject::Reject;
+pub use reject::{Complaint, Reject, RejectKind};
 pub use transcode::Transcoder;
 pub use value::TimeFormat;

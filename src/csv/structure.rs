@@ -149,9 +149,9 @@ impl Structure {
     }
 
     /// The bounds of all complete rows: see [`super::column::Rows`].
-    pub(super) fn bounds(&mut self) -> &mut [u32] {
+    pub(super) fn bounds(&self) -> &[u32] {
         let complete = self.rows * self.stride();
-        &mut self.bounds[..complete]
+        &self.bounds[..complete]
     }
 
     /// How many fields a row must have.

@@ -15,6 +15,10 @@ use crate::error::{ErrorKind, Position};
 use crate::memory::display_bytes;
 
 mod reference;
+mod rescue;
+mod values;
+
+use values::{german, german_value_for, value_for};
 
 /// One value, comparable.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +41,7 @@ fn plan(columns: &[(&str, DataType, bool)]) -> DecodePlan {
         fields: (0..columns.len()).map(Target::Column).collect(),
         rescued: None,
         formats: Vec::new(),
+        rules: RowRules::default(),
     }
 }
 
@@ -131,74 +136,6 @@ fn every_type() -> DecodePlan {
     ]);
     plan.fields[13] = Target::Ignored;
     plan
-}
-
-/// Mostly right values for a column of [`every_type`], and some that are not.
-fn value_for(column: usize) -> BoxedStrategy<String> {
-    let right = match column {
-        0 => "(true|FALSE|t|No|1|0)",
-        1 => "[+-]?[0-9]{1,2}|-128|127|128",
-        2 => "[+-]?[0-9]{1,19}|-9223372036854775808",
-        3 => "[0-9]{1,20}|18446744073709551615|-0",
-        4 | 5 => "[+-]?[0-9]{1,18}(\\.[0-9]{0,18})?(e[+-]?[0-9]{1,3})?|\\.[0-9]{1,5}|NaN|-inf",
-        6 => {
-            "[+-]?[0-9]{1,5}(\\.[0-9]{0,2}0{0,2})?|0{1,40}1|[0-9]{1,3}\\.[0-9]{1,20}|[0-9]{0,4}\\.?[0-9]{0,4}e-?[0-9]{1,2}"
-        }
-        7 => "[0-9]{4}-(0[1-9]|1[0-2])-([0-2][0-9]|3[01])",
-        8 | 9 => {
-            "(19|20)[0-9]{2}-0[1-9]-[0-2][0-9]([T ][0-2][0-9]:[0-5][0-9](:[0-6][0-9]([.,][0-9]{1,6}0{0,3})?)?)?( ?(Z|UTC|[+-][0-2][0-9](:?[0-5][0-9])?))?"
-        }
-        _ => "[a-z \"\\\\é☃,\r\n]{0,12}",
-    };
-    values_like(right)
-}
-
-/// As [`value_for`], as a German would write them.
-fn german_value_for(column: usize) -> BoxedStrategy<String> {
-    let number = "[+-]?[0-9]{1,3}(\\.[0-9]{3}){0,2}(,[0-9]{0,4})?";
-    values_like(match column {
-        0 => "(ja|NEIN|Nein|wahr|1)",
-        1..=3 => {
-            "[+-]?[0-9]{1,3}(\\.[0-9]{3}){0,6}|[0-9]{1,19}|[0-9]{1,2}(\\.[0-9]{2}){1,2}\\.[0-9]{3}"
-        }
-        4 | 5 => {
-            "[+-]?[0-9]{1,3}(\\.[0-9]{3}){0,2}(,[0-9]{0,18})?|[0-9]{1,9},5e-?[0-9]{1,3}|NaN|-inf"
-        }
-        6 => number,
-        7 => "([0-2][0-9]|3[01])\\.(0[1-9]|1[0-2])\\.[0-9]{4}|[1-9]\\.[1-9]\\.[12][0-9]{3}",
-        8 | 9 => {
-            "[0-2][0-9]\\.0[1-9]\\.(19|20)[0-9]{2}( [0-2][0-9]:[0-5][0-9]:[0-6][0-9](\\.[0-9]{1,7})?)?"
-        }
-        12 => "([0-9a-fA-F]{2}){0,6}|[0-9a-g]{0,5}",
-        _ => " ?[a-z \"\\\\é☃,\r\n]{0,12}",
-    })
-}
-
-fn german() -> ValueFormat {
-    let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    ValueFormat {
-        null_values: Some(list(&["", "-"])),
-        decimal_separator: ',',
-        thousands_separator: Some('.'),
-        round_decimals: true,
-        true_values: list(&["ja", "wahr"]),
-        false_values: list(&["nein"]),
-        date_formats: vec!["%d.%m.%Y".parse().unwrap()],
-        timestamp_formats: vec!["%d.%m.%Y %H:%M:%S%.f".parse().unwrap()],
-        binary_format: BinaryFormat::Hex,
-    }
-}
-
-/// Mostly `right` ones, some with spaces around them, some null, and some of anything.
-fn values_like(right: &'static str) -> BoxedStrategy<String> {
-    prop_oneof![
-        40 => right,
-        2 => Just(String::new()),
-        1 => Just("NA".to_owned()),
-        1 => "[0-9a-zA-Z.+ :\\-]{0,6}",
-        1 => right.prop_map(|text| format!(" {text} ")),
-    ]
-    .boxed()
 }
 
 /// A field of this text as the dialect writes it.
@@ -384,6 +321,40 @@ proptest! {
     }
 
     #[test]
+    fn what_is_inferred_of_an_object_decodes_from_it(
+        values in prop::sample::subsequence((0..13).collect::<Vec<usize>>(), 1..3)
+            .prop_flat_map(|kinds| {
+                let any = |kind| prop_oneof![value_for(kind), german_value_for(kind)];
+                let any = prop::strategy::Union::new(kinds.into_iter().map(any));
+                proptest::collection::vec(any, 1..8)
+            }),
+        format in prop::sample::select(vec![ValueFormat::default(), german()]),
+    ) {
+        let dialect = Dialect::default();
+        let mut text = b"value\n".to_vec();
+        for value in &values {
+            text.extend_from_slice(rendered(&dialect, value, value.is_empty()).as_bytes());
+            text.push(b'\n');
+        }
+        let formats = Formats::new(format.clone(), []);
+        let mut inference = Inference::new(dialect.clone(), str::to_owned).with_formats(formats);
+        inference.observe(Sample { bytes: &text, whole: true }).unwrap();
+        let schema = Arc::new(inference.finish());
+        let data_type = schema.field(0).data_type().clone();
+        let plan = DecodePlan { schema, fields: vec![Target::Column(0)], rescued: None, formats: vec![Arc::new(format)], rules: RowRules::default() };
+        let (rows, rejects) = decode_whole(&plan, &dialect, &text);
+        prop_assert_eq!(rejects, [], "{} {:?}", data_type, values);
+        prop_assert_eq!(rows.len(), values.len());
+        let is_code = |value: &String| {
+            let number = value.trim_matches(' ').trim_start_matches('-');
+            matches!(number.as_bytes(), [b'+', ..] | [b'0', b'0'..=b'9', ..])
+        };
+        if values.iter().any(is_code) {
+            prop_assert!(!data_type.is_numeric(), "{} {:?}", data_type, values);
+        }
+    }
+
+    #[test]
     fn soup_decodes_as_the_reference_says(
         tokens in proptest::collection::vec(
             prop::sample::select(vec![
@@ -483,17 +454,17 @@ fn rejects_say_where_and_why() {
     let text = "id,text\n1,\"a\nb\"\nx,c\n\n2\n3,\"d\"e\n4,\"f\ng\n";
     let (rows, rejects) = decode_whole(&two_columns(), &Dialect::default(), text.as_bytes());
     assert_eq!(rows, [pair(1, "a\nb")]);
-    let reject = |line, byte, column: Option<&str>, reason: &str, raw: &str| Reject {
-        position: Position { line, byte, column: column.map(Into::into) },
-        reason: reason.into(),
-        raw: raw.into(),
+    let reject = |line, byte, column: Option<&str>, kind, reason: &str, raw: &str| {
+        let position = Position { line, byte, column: column.map(Into::into) };
+        Reject { complaint: Complaint { position, kind, reason: reason.into() }, raw: raw.into() }
     };
+    use RejectKind::{BadValue, QuoteNeverClosed, TextAfterQuote, TooFewFields};
     let expected = [
-        reject(4, 16, Some("id"), "\"x\" is not an int64", "x,c"),
-        reject(6, 21, None, "expected 2 fields, found 1", "2"),
-        reject(7, 23, None, "text after a closing quote", "3,\"d\"e"),
-        reject(8, 30, None, "a quote is never closed", "4,\"f"),
-        reject(9, 35, None, "expected 2 fields, found 1", "g"),
+        reject(4, 16, Some("id"), BadValue, "\"x\" is not an int64", "x,c"),
+        reject(6, 21, None, TooFewFields, "expected 2 fields, found 1", "2"),
+        reject(7, 23, None, TextAfterQuote, "text after a closing quote", "3,\"d\"e"),
+        reject(8, 30, None, QuoteNeverClosed, "a quote is never closed", "4,\"f"),
+        reject(9, 35, None, TooFewFields, "expected 2 fields, found 1", "g"),
     ];
     assert_eq!(rejects, expected);
 }
@@ -502,7 +473,8 @@ fn rejects_say_where_and_why() {
 fn a_stray_quote_costs_its_line_alone() {
     let rejected = |text: &str| {
         let (rows, rejects) = decode_whole(&two_columns(), &Dialect::default(), text.as_bytes());
-        let rejects: Vec<_> = rejects.into_iter().map(|r| (r.position.line, r.reason)).collect();
+        let rejects: Vec<_> =
+            rejects.into_iter().map(|r| (r.complaint.position.line, r.complaint.reason)).collect();
         (rows.len(), rejects)
     };
     let never = "a quote is never closed".to_owned();
@@ -540,8 +512,12 @@ fn a_row_too_long_is_one_bad_row() {
         let decoded = decode(&two_columns(), &Dialect::default(), limits, text, &[5]).unwrap();
         let (rows, rejects) = flatten(&decoded);
         assert_eq!(rows, [pair(1, "12345678"), pair(5, "e")]);
-        let rejects: Vec<_> =
-            rejects.iter().map(|r| (r.position.line, r.raw.as_str(), r.reason.as_str())).collect();
+        let rejects: Vec<_> = rejects
+            .iter()
+            .map(|Reject { complaint, raw }| {
+                (complaint.position.line, str::from_utf8(raw).unwrap(), &*complaint.reason)
+            })
+            .collect();
         let expected = [
             (3, "2,12345678", "a row is longer than 10 B"),
             (4, "3,12345678", "a row is longer than 10 B"),
@@ -552,7 +528,7 @@ fn a_row_too_long_is_one_bad_row() {
     }
     let limits = Limits { row_bytes_max: 100, ..limits };
     let decoded = decode(&two_columns(), &Dialect::default(), limits, text, &[5]).unwrap();
-    let reasons: Vec<_> = flatten(&decoded).1.into_iter().map(|r| r.reason).collect();
+    let reasons: Vec<_> = flatten(&decoded).1.into_iter().map(|r| r.complaint.reason).collect();
     assert_eq!(reasons, ["a field is longer than 8 B"; 3]);
 }
 
@@ -577,7 +553,7 @@ fn a_footer_is_held_back_as_long_as_it_may_be_one() {
     let mut decoder = Decoder::new(two_columns(), &dialect, limits).unwrap();
     assert_eq!(decoder.decode(&mut &b"id,text\n1,\"a\nb\nTotal"[..]).unwrap(), None);
     let decoded = decoder.finish().unwrap().unwrap();
-    assert_eq!(decoded.rejects[0].reason, "a quote is never closed");
+    assert_eq!(decoded.rejects[0].complaint.reason, "a quote is never closed");
     let mut decoder = Decoder::new(two_columns(), &dialect, limits).unwrap();
     let refused = (0..100).position(|_| decoder.decode(&mut &[b'x'; 1 << 12][..]).is_err());
     assert!(refused.is_some_and(|slices| slices <= 18), "{refused:?}");
@@ -602,8 +578,13 @@ fn plans_that_cannot_work_are_refused() {
 #[test]
 fn rows_without_wanted_columns_are_counted() {
     let fields = vec![Target::Ignored, Target::Ignored];
-    let plan =
-        DecodePlan { schema: Arc::new(Schema::empty()), fields, rescued: None, formats: vec![] };
+    let plan = DecodePlan {
+        schema: Arc::new(Schema::empty()),
+        fields,
+        rescued: None,
+        formats: Vec::new(),
+        rules: RowRules::default(),
+    };
     let text = b"a,b\n1,2\n3\n4,5\n";
     let decoded = decode(&plan, &Dialect::default(), Limits::default(), text, &[4]).unwrap();
     assert_eq!((decoded[0].batch.num_rows(), decoded[0].rejects.len()), (2, 1));

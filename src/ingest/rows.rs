@@ -218,7 +218,7 @@ impl<'a> Rows<'a> {
 }
 
 fn bad_row(reject: Reject) -> Error {
-    Error::new(ErrorKind::SourceInvalid, reject.reason).with_position(reject.position).with_advice(
+    Error::new(ErrorKind::SourceInvalid, reject.complaint.reason).with_position(reject.complaint.position).with_advice(
         "mend the row, or give the column another type with [feed.columns]; nothing of the object \
          was taken",
     )

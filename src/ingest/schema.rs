@@ -10,7 +10,7 @@ use super::task::Task;
 use super::text::TextReader;
 use super::time::Timekeeper;
 use crate::config::{ColumnOptions, CsvOptions, Feed};
-use crate::csv::{DecodePlan, Dialect, Formats, Inference, Sample, Target};
+use crate::csv::{DecodePlan, Dialect, Formats, Inference, RowRules, Sample, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Layout, TableDefinition};
 
@@ -230,7 +230,8 @@ pub(super) fn decode_plan(
     }
     let schema = Arc::clone(&layout.schema);
     let formats = schema.fields().iter().map(|field| formats.of(&folded_name(field.name())));
-    Ok(DecodePlan { fields, rescued: None, formats: formats.collect(), schema })
+    let formats = formats.collect();
+    Ok(DecodePlan { schema, fields, rescued: None, formats, rules: RowRules::default() })
 }
 
 fn by_name(header: &[String], layout: &Layout, columns: &[usize]) -> Result<Vec<Target>> {

@@ -189,7 +189,13 @@ mod tests {
         let mut reader = reader(bytes, &[("encoding", "latin1")]).await;
         let mut buffer = vec![0; 4096];
         let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Utf8, true)]));
-        let plan = DecodePlan { schema, fields: vec![Target::Column(0)], rescued: None };
+        let plan = DecodePlan {
+            schema,
+            fields: vec![Target::Column(0)],
+            rescued: None,
+            formats: Vec::new(),
+            rules: crate::csv::RowRules::default(),
+        };
         let dialect = Dialect { header_rows: 0, ..Dialect::default() };
         let mut filled = reader.read(&mut buffer).await.unwrap();
         let mut decoder =
@@ -206,6 +212,9 @@ mod tests {
             rejects.extend(decoded.rejects);
         }
         assert_eq!(rejects.len(), 1);
-        assert_eq!(rejects[0].position, Position { line: 100_001, byte: 200_000, column: None });
+        assert_eq!(
+            rejects[0].complaint.position,
+            Position { line: 100_001, byte: 200_000, column: None }
+        );
     }
 }

@@ -2,7 +2,6 @@
 
 use super::*;
 
-#[path = "reference_values.rs"]
 mod values;
 
 #[derive(Default)]
@@ -11,7 +10,7 @@ struct Row {
     byte: usize,
     /// Text, whether it was quoted, and how long it is as it is written.
     fields: Vec<(Vec<u8>, bool, usize)>,
-    shape: Option<String>,
+    shape: Option<(RejectKind, String)>,
     raw: Vec<u8>,
     /// A delimiter at its end that no field follows.
     surplus: usize,
@@ -27,11 +26,11 @@ pub(super) fn decode(
     for row in rows(dialect, limits, bytes).into_iter().skip(dialect.header_rows as usize) {
         match judge(plan, dialect, limits, &row) {
             Ok(cells) => good.push(cells),
-            Err((column, reason)) => rejects.push(Reject {
-                position: Position { line: row.line, byte: row.byte as u64, column },
-                reason,
-                raw: String::from_utf8_lossy(raw_of(plan, limits, &row)).into_owned(),
-            }),
+            Err((column, kind, reason)) => {
+                let position = Position { line: row.line, byte: row.byte as u64, column };
+                let complaint = Complaint { position, kind, reason };
+                rejects.push(Reject { complaint, raw: raw_of(plan, limits, &row).to_vec() });
+            }
         }
     }
     (good, rejects)
@@ -144,11 +143,11 @@ fn row(dialect: &Dialect, limits: Limits, bytes: &[u8], start: usize) -> (Row, u
     let limit = display_bytes(limits.row_bytes_max as u64);
     if known > last {
         if first_fits {
-            row.shape =
-                Some(format!("a row runs on for more than {limit}; is a quote never closed?"));
+            let reason = format!("a row runs on for more than {limit}; is a quote never closed?");
+            row.shape = Some((RejectKind::QuoteNeverClosed, reason));
             row.raw = bytes[start..first_end].to_vec();
         } else {
-            row.shape = Some(format!("a row is longer than {limit}"));
+            row.shape = Some((RejectKind::RowTooLong, format!("a row is longer than {limit}")));
             row.raw = bytes[start..last].to_vec();
         }
         return (row, second_line);
@@ -164,8 +163,8 @@ fn row(dialect: &Dialect, limits: Limits, bytes: &[u8], start: usize) -> (Row, u
             }
             (row, next_line(dialect, bytes, end))
         }
-        Err((_, reason)) => {
-            row.shape = Some(reason.to_owned());
+        Err((_, (kind, reason))) => {
+            row.shape = Some((kind, reason.to_owned()));
             (row, second_line)
         }
     }
@@ -179,7 +178,7 @@ fn fields(
     dialect: &Dialect,
     bytes: &[u8],
     mut at: usize,
-) -> Result<(Fields, usize), (usize, &'static str)> {
+) -> Result<(Fields, usize), (usize, (RejectKind, &'static str))> {
     let mut fields = Vec::new();
     loop {
         let start = at;
@@ -187,12 +186,14 @@ fn fields(
         if at < bytes.len() && Some(bytes[at]) == dialect.quote {
             quoted = true;
             let Some((inner, after)) = quoted_text(dialect, bytes, at) else {
-                return Err((bytes.len(), "a quote is never closed"));
+                let fault = (RejectKind::QuoteNeverClosed, "a quote is never closed");
+                return Err((bytes.len(), fault));
             };
             (text, at) = (inner, after);
             let rest = &bytes[at..];
             if line_end(dialect, bytes, at).is_none() && !rest.starts_with(&dialect.delimiter) {
-                return Err((noticed(dialect, bytes, at), "text after a closing quote"));
+                let fault = (RejectKind::TextAfterQuote, "text after a closing quote");
+                return Err((noticed(dialect, bytes, at), fault));
             }
         }
         let rest = at;
@@ -271,29 +272,31 @@ fn quoted_text(dialect: &Dialect, bytes: &[u8], mut at: usize) -> Option<(Vec<u8
     }
 }
 
-type Verdict<T> = Result<T, (Option<String>, String)>;
+type Verdict<T> = Result<T, (Option<String>, RejectKind, String)>;
 
 fn judge(plan: &DecodePlan, dialect: &Dialect, limits: Limits, row: &Row) -> Verdict<Vec<Cell>> {
-    if let Some(shape) = &row.shape {
-        return Err((None, shape.clone()));
+    if let Some((kind, reason)) = &row.shape {
+        return Err((None, *kind, reason.clone()));
     }
     let (expected, found) = (plan.fields.len(), row.fields.len());
     let long =
         row.fields.iter().take(expected).any(|(_, _, length)| *length > limits.field_bytes_max);
     if long {
         let limit = display_bytes(limits.field_bytes_max as u64);
-        return Err((None, format!("a field is longer than {limit}")));
+        return Err((None, RejectKind::FieldTooLong, format!("a field is longer than {limit}")));
     }
     if expected != found {
-        return Err((None, format!("expected {expected} fields, found {found}")));
+        let is_short = found < expected;
+        let kind = if is_short { RejectKind::TooFewFields } else { RejectKind::TooManyFields };
+        return Err((None, kind, format!("expected {expected} fields, found {found}")));
     }
     for ((text, _, _), column) in row.fields.iter().zip(&plan.fields) {
         let column = column.column().map(|column| plan.schema.field(column).name().clone());
         if text.contains(&0) {
-            return Err((column, "a NUL byte".to_owned()));
+            return Err((column, RejectKind::NulByte, "a NUL byte".to_owned()));
         }
         if std::str::from_utf8(text).is_err() {
-            return Err((column, "not UTF-8".to_owned()));
+            return Err((column, RejectKind::BadEncoding, "not UTF-8".to_owned()));
         }
     }
     let mut cells = vec![Cell::Null; plan.schema.fields().len()];
@@ -303,7 +306,7 @@ fn judge(plan: &DecodePlan, dialect: &Dialect, limits: Limits, row: &Row) -> Ver
         let text = std::str::from_utf8(text).unwrap();
         let format = plan.formats.get(column).cloned().unwrap_or_default();
         cells[column] = values::cell(dialect, &format, field, text, *quoted)
-            .map_err(|reason| (Some(field.name().clone()), reason))?;
+            .map_err(|(kind, reason)| (Some(field.name().clone()), kind, reason))?;
     }
     Ok(cells)
 }

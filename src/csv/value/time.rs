@@ -52,10 +52,10 @@ pub(crate) fn timestamp(text: &[u8]) -> Option<(i64, bool)> {
     moment(minutes * MICROS_PER_SECOND + second, rest)
 }
 
-#[cold]
+#[inline(never)]
 fn basic_timestamp(text: &[u8]) -> Option<(i64, bool)> {
-    let (day, rest) = text.split_at_checked(8)?;
-    let day = [&day[..4], b"-", &day[4..6], b"-", &day[6..]].concat();
+    let (&[m, c, x, y, month_tens, month, day_tens, day], rest) = text.split_first_chunk()?;
+    let day = [m, c, x, y, b'-', month_tens, month, b'-', day_tens, day];
     let midnight = i64::from(date(&day)?) * SECONDS_PER_DAY;
     let (hour, rest) = two_digits_of(rest.strip_prefix(b"T")?, 0..=23)?;
     let (minute, rest) = two_digits_of(rest, 0..=59)?;

@@ -7,9 +7,8 @@ use std::str::FromStr;
 use chrono::format::{Fixed, Item, Numeric, Parsed, StrftimeItems, parse_and_remainder};
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDateTime, NaiveTime, Timelike};
 
-use super::number::signed;
+use super::decimal;
 use super::time::{self, MICROS_PER_SECOND, SECONDS_PER_DAY};
-use super::{Text, decimal};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a table can hold: from the year 1 until the year 10000, in microseconds.
@@ -187,7 +186,7 @@ fn moment(parsed: &Parsed) -> Option<(i64, bool)> {
     };
     // A leap second has a second's nanoseconds and more.
     let nanos = local.nanosecond();
-    if nanos >= 1_000_000_000 || nanos % 1000 != 0 {
+    if nanos >= 1_000_000_000 || !nanos.is_multiple_of(1000) {
         return None;
     }
     if !YEARS.contains(&local.year()) {
@@ -200,16 +199,10 @@ fn moment(parsed: &Parsed) -> Option<(i64, bool)> {
 /// Microseconds since 1970, where `text` counts units of which a second has `10^power`. A fraction, or
 /// a finer unit, must come to whole microseconds.
 fn since_epoch(text: &[u8], power: u8) -> Option<i64> {
-    let text = Text::from(text);
-    let micros = match 6_u8.checked_sub(power) {
-        Some(places) => i64::try_from(decimal(text, 38, places)?).ok()?,
-        None => {
-            let excess = 10_i64.pow(u32::from(power) - 6);
-            let units: i64 = signed(text)?;
-            (units % excess == 0).then_some(units / excess)?
-        }
-    };
-    (MICROS_MIN..MICROS_END).contains(&micros).then_some(micros)
+    let units = decimal(text.into(), 38, 6_u8.saturating_sub(power))?;
+    let excess = 10_i128.pow(u32::from(power.saturating_sub(6)));
+    let micros = i64::try_from(units / excess).ok()?;
+    (units % excess == 0 && (MICROS_MIN..MICROS_END).contains(&micros)).then_some(micros)
 }
 
 impl FromStr for TimeFormat {
@@ -348,7 +341,8 @@ mod tests {
             ("epoch_us", "1709208000000001.5", None),
             ("epoch_ns", "1709208000000001000", Some(1_709_208_000_000_001)),
             ("epoch_ns", "1709208000000001001", None),
-            ("epoch_ns", "1.5", None),
+            ("epoch_ns", "1709208000000001000.0", Some(1_709_208_000_000_001)),
+            ("epoch_ns", "1000.5", None),
             ("epoch_ns", "9223372036854775808", None),
             ("epoch_ms", "", None),
             ("epoch_ms", "2024-02-29", None),

@@ -10,23 +10,19 @@ pub(super) fn cell(
     field: &Field,
     text: &str,
     quoted: bool,
-) -> Result<Cell, String> {
+) -> Result<Cell, (RejectKind, String)> {
     let data_type = field.data_type();
     let value = text.trim_matches(' ');
-    let is_binary = *data_type == DataType::Binary;
     let is_text = *data_type == DataType::Utf8;
-    let is_encoded = is_binary && format.binary_format != BinaryFormat::Raw;
+    let is_encoded = *data_type == DataType::Binary && format.binary_format != BinaryFormat::Raw;
     let text = if is_text && dialect.trim && !quoted { value } else { text };
-    let nulls = format.null_values.as_ref().unwrap_or(&dialect.null_values);
-    let is_null = nulls.iter().any(|null| {
-        let may_have_spaces = !is_text && (!is_binary || is_encoded);
-        null == text || may_have_spaces && null == value
-    });
-    if is_null && !(quoted && (is_text || is_binary)) {
-        return if field.is_nullable() {
-            Ok(Cell::Null)
-        } else {
-            Err("null in a column that must not be null".to_owned())
+    if is_null(dialect, format, data_type, text, quoted) {
+        return match field.is_nullable() {
+            true => Ok(Cell::Null),
+            false => {
+                let reason = "null in a column that must not be null".to_owned();
+                Err((RejectKind::MissingValue, reason))
+            }
         };
     }
     let number = plain_number(format, value);
@@ -74,7 +70,24 @@ pub(super) fn cell(
     };
     let start: String = text.chars().take(64).collect();
     let rest = if start.len() < text.len() { "…" } else { "" };
-    cell.ok_or_else(|| format!("{start:?}{rest} is not {name}"))
+    cell.ok_or_else(|| (RejectKind::BadValue, format!("{start:?}{rest} is not {name}")))
+}
+
+fn is_null(
+    dialect: &Dialect,
+    format: &ValueFormat,
+    data_type: &DataType,
+    text: &str,
+    quoted: bool,
+) -> bool {
+    let nulls = format.null_values.as_ref().unwrap_or(&dialect.null_values);
+    let is = |text: &str| nulls.iter().any(|null| null == text);
+    match data_type {
+        DataType::Utf8 => !quoted && is(text),
+        DataType::Binary if format.binary_format == BinaryFormat::Raw => !quoted && is(text),
+        DataType::Binary => !quoted && (is(text) || is(text.trim_matches(' '))),
+        _ => is(text) || is(text.trim_matches(' ')),
+    }
 }
 
 fn is_german(format: &ValueFormat) -> bool {
@@ -146,7 +159,8 @@ fn german_timestamp(value: &str) -> Option<Cell> {
         Err(_) => german_date(value)?.and_time(NaiveTime::MIN),
     };
     let nanos = time.nanosecond();
-    let sound = nanos < 1_000_000_000 && nanos % 1000 == 0 && has_whole_year(value, time.year());
+    let sound =
+        nanos < 1_000_000_000 && nanos.is_multiple_of(1000) && has_whole_year(value, time.year());
     sound.then_some(Cell::Integer(time.and_utc().timestamp_micros().into()))
 }
 
