@@ -49,8 +49,8 @@ pub fn detection(data: &[u8]) {
     detection.dialect.check().unwrap();
     assert!((0.0..=1.0).contains(&detection.confidence));
     let _ = read_header(sample, &detection.dialect);
-    let mut inference = Inference::new(detection.dialect, str::to_lowercase);
-    if inference.observe(sample).is_ok() {
+    let mut inference = Inference::new(str::to_lowercase);
+    if inference.observe(sample, &detection.dialect).is_ok() {
         let _ = inference.finish();
     }
 }

@@ -10,13 +10,14 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
-use crate::csv::Formats;
+use crate::csv::{Formats, LongRows};
 use crate::error::{Error, ErrorKind, Result};
 
 pub use aws::{AwsAccess, AwsVariables};
 pub use column::{ColumnFormat, ColumnOptions};
 pub use column_type::ColumnType;
 pub use csv::CsvOptions;
+pub use drift::{DriftOptions, MatchBy, MissingColumns, NameCase, NewColumns};
 pub use dynamodb::DynamoDbOptions;
 pub use file::CONFIGURATION_BYTES_MAX;
 pub use function::FunctionIdentity;
@@ -34,6 +35,7 @@ mod aws;
 mod column;
 mod column_type;
 mod csv;
+mod drift;
 mod dynamodb;
 mod file;
 mod function;
@@ -185,6 +187,8 @@ pub struct Feed {
     pub lease: LeaseOptions,
     /// How the objects are written.
     pub csv: CsvOptions,
+    /// How the objects' columns and the table's come together.
+    pub drift: DriftOptions,
     /// What is asked for this once: a command says it, never the configuration.
     #[serde(skip)]
     pub mode: Mode,
@@ -211,6 +215,7 @@ impl Default for Feed {
             sample_bytes_max: 4 << 20,
             lease: LeaseOptions::default(),
             csv: CsvOptions::default(),
+            drift: DriftOptions::default(),
             mode: Mode::Once,
         }
     }
@@ -233,6 +238,15 @@ impl Feed {
         let columns = self.columns.iter();
         let columns = columns.map(|(name, options)| (fold(name), options.value_format(&usual)));
         Formats::new(usual.clone(), columns)
+    }
+
+    /// The column that takes what has no column of its own, where the feed wants that.
+    pub fn rescued_column(&self) -> Option<&str> {
+        let rules = self.csv.row_rules();
+        let wanted = self.drift.new_columns == NewColumns::Rescue
+            || rules.rescue
+            || rules.long_rows == LongRows::Rescue;
+        wanted.then_some(self.csv.rescued_column.as_str())
     }
 
     /// Checks what no single field can say of itself.

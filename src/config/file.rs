@@ -11,8 +11,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    ColumnOptions, CsvOptions, DynamoDbOptions, Feed, LeaseOptions, S3Options, Settings, values,
-    wrong,
+    ColumnOptions, CsvOptions, DriftOptions, DynamoDbOptions, Feed, LeaseOptions, S3Options,
+    Settings, values, wrong,
 };
 use crate::error::{Error, Position, Result};
 
@@ -113,6 +113,9 @@ impl Outline {
             outline.add::<Feed>(fields, &format!("[[feed]] {name:?}"))?;
             if let Some(DeValue::Table(options)) = fields.get("csv").map(Spanned::get_ref) {
                 outline.add::<CsvOptions>(options, &format!("[feed.csv] of {name:?}"))?;
+            }
+            if let Some(DeValue::Table(options)) = fields.get("drift").map(Spanned::get_ref) {
+                outline.add::<DriftOptions>(options, &format!("[feed.drift] of {name:?}"))?;
             }
             if let Some(DeValue::Table(options)) = fields.get("lease").map(Spanned::get_ref) {
                 outline.add::<LeaseOptions>(options, &format!("[feed.lease] of {name:?}"))?;

@@ -20,7 +20,6 @@ const F64_INTEGER_MAX: u64 = 1 << 53;
 /// their shape say nothing.
 #[derive(Debug, Clone)]
 pub struct Inference {
-    dialect: Dialect,
     /// Names that this makes equal are one column.
     fold: fn(&str) -> String,
     formats: Formats,
@@ -30,9 +29,9 @@ pub struct Inference {
 
 impl Inference {
     /// Nothing observed yet. Names that `fold` makes equal are one column, with the first's name.
-    pub fn new(dialect: Dialect, fold: fn(&str) -> String) -> Self {
+    pub fn new(fold: fn(&str) -> String) -> Self {
         let formats = Formats::default();
-        Self { dialect, fold, formats, columns: Vec::new(), rows: 0 }
+        Self { fold, formats, columns: Vec::new(), rows: 0 }
     }
 
     /// With the columns' values written so. `formats` has the names that the fold makes.
@@ -40,13 +39,13 @@ impl Inference {
         Self { formats, ..self }
     }
 
-    /// Takes the values of a sample into account. New columns come after those known.
+    /// Takes the values of a sample into account, which is written in `dialect`. New columns come after those known.
     ///
     /// # Errors
     /// As [`read_header`], and where any part of the sample is not text.
-    pub fn observe(&mut self, sample: Sample<'_>) -> Result<()> {
+    pub fn observe(&mut self, sample: Sample<'_>, dialect: &Dialect) -> Result<()> {
         check_text(sample.bytes, sample.whole)?;
-        let Some(names) = read_header(sample, &self.dialect)? else {
+        let Some(names) = read_header(sample, dialect)? else {
             return Ok(());
         };
         let mut folded = HashSet::new();
@@ -55,12 +54,12 @@ impl Inference {
                 "the table could not tell {twice:?} from another name"
             )));
         }
-        let reader = FieldReader::new(&self.dialect);
-        let rows = SampleRows::new(sample, &self.dialect);
+        let reader = FieldReader::new(dialect);
+        let rows = SampleRows::new(sample, dialect);
         let format = |name: &String| self.formats.of(&(self.fold)(name));
         let mut interpreters: Vec<Interpreter> =
-            names.iter().map(|name| Interpreter::new(&format(name), &self.dialect)).collect();
-        rows.for_each(names.len(), self.dialect.header_rows as usize, |position, field| {
+            names.iter().map(|name| Interpreter::new(&format(name), dialect)).collect();
+        rows.for_each(names.len(), dialect.header_rows as usize, |position, field| {
             self.rows += u64::from(position == 0);
             interpreters[position].observe(&reader.text(field));
         });
@@ -238,9 +237,9 @@ mod tests {
         let text: String = values.iter().map(|value| format!("x|{value}\n")).collect();
         let dialect = Dialect { delimiter: b"|".to_vec(), ..Dialect::default() };
         let formats = Formats::new(ValueFormat::default(), [("value".to_owned(), format.clone())]);
-        let mut inference = Inference::new(dialect, str::to_owned).with_formats(formats);
+        let mut inference = Inference::new(str::to_owned).with_formats(formats);
         let bytes = format!("id|value\n{text}");
-        inference.observe(Sample { bytes: bytes.as_bytes(), whole: true }).unwrap();
+        inference.observe(Sample { bytes: bytes.as_bytes(), whole: true }, &dialect).unwrap();
         inference.finish().field(1).data_type().clone()
     }
 
@@ -334,8 +333,8 @@ mod tests {
     fn samples_combine() {
         let dialect = Dialect::default();
         let observed = |text: &str| {
-            let mut inference = Inference::new(dialect.clone(), str::to_owned);
-            inference.observe(Sample { bytes: text.as_bytes(), whole: false }).unwrap();
+            let mut inference = Inference::new(str::to_owned);
+            inference.observe(Sample { bytes: text.as_bytes(), whole: false }, &dialect).unwrap();
             inference
         };
         // The last row is cut, and a row of another shape says nothing.
@@ -357,13 +356,13 @@ mod tests {
             (b"a,b\n\xE9t\xE9,1\n", 2, 4),
         ];
         for (bytes, line, byte) in cases {
-            let error = Inference::new(Dialect::default(), str::to_owned)
-                .observe(Sample { bytes, whole: false })
+            let error = Inference::new(str::to_owned)
+                .observe(Sample { bytes, whole: false }, &Dialect::default())
                 .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::SourceInvalid);
             assert_eq!(error.position(), Some(&Position { line, byte, column: None }));
         }
         let cut = Sample { bytes: b"a\n1\n\xC3", whole: false };
-        Inference::new(Dialect::default(), str::to_owned).observe(cut).unwrap();
+        Inference::new(str::to_owned).observe(cut, &Dialect::default()).unwrap();
     }
 }

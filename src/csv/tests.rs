@@ -337,8 +337,8 @@ proptest! {
             text.push(b'\n');
         }
         let formats = Formats::new(format.clone(), []);
-        let mut inference = Inference::new(dialect.clone(), str::to_owned).with_formats(formats);
-        inference.observe(Sample { bytes: &text, whole: true }).unwrap();
+        let mut inference = Inference::new(str::to_owned).with_formats(formats);
+        inference.observe(Sample { bytes: &text, whole: true }, &dialect).unwrap();
         let schema = Arc::new(inference.finish());
         let data_type = schema.field(0).data_type().clone();
         let plan = DecodePlan { schema, fields: vec![Target::Column(0)], rescued: None, formats: vec![Arc::new(format)], rules: RowRules::default() };

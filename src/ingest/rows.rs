@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 
+use super::Run;
 use super::budget::{CHUNK_BYTES, Limits};
+use super::drift::{Drift, Fit, Matcher};
 use super::task::{Facts, Task};
 use super::text::TextReader;
-use super::{Run, schema};
 use crate::commit::Pin;
-use crate::csv::{Decoded, Decoder, Dialect, Formats, Reject, Sample};
+use crate::config::Feed;
+use crate::csv::{Decoded, Decoder, Detection, Reject, Sample, detect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Entry;
 use crate::receipt::Observer;
@@ -17,10 +19,9 @@ use crate::table::Layout;
 
 /// A stream of one object's batches, in the table's columns.
 pub(super) struct Rows<'a> {
+    feed: &'a Feed,
     layout: &'a Arc<Layout>,
     limits: &'a Limits,
-    dialect: Dialect,
-    formats: Formats,
     /// The column that holds the source's name, and the name.
     source_column: Option<(usize, &'a str)>,
     uri: &'a str,
@@ -33,6 +34,10 @@ pub(super) struct Rows<'a> {
     start: usize,
     at_end: bool,
     decoder: Option<Decoder>,
+    /// How the object is written, once its start was looked at.
+    detection: Option<Detection>,
+    /// What the table lacks for it: if anything, there are no batches.
+    drift: Option<Drift>,
     rows: u64,
 }
 
@@ -46,6 +51,8 @@ pub(super) enum Staged {
     Empty,
     /// Its rows take more memory than small objects may.
     TooLarge,
+    /// The table is to have other columns first.
+    Drifts(Drift),
 }
 
 impl<'a> Rows<'a> {
@@ -54,10 +61,9 @@ impl<'a> Rows<'a> {
         let source_column = run.feed.source_file_column.as_ref();
         let source_column = source_column.and_then(|name| layout.schema.index_of(name).ok());
         Self {
+            feed: run.feed,
             layout,
             limits,
-            dialect: run.feed.csv.dialect_options().or_default(),
-            formats: schema::formats(run.feed),
             source_column: source_column.map(|column| (column, task.candidate.name.as_str())),
             uri: &task.object.location.uri,
             observer: run.observer,
@@ -67,6 +73,8 @@ impl<'a> Rows<'a> {
             start: 0,
             at_end: false,
             decoder: None,
+            detection: None,
+            drift: None,
             rows: 0,
         }
     }
@@ -84,13 +92,28 @@ impl<'a> Rows<'a> {
             }
             batches.push(batch);
         }
-        match self.decoder {
-            Some(_) => Ok(Staged::Whole { batches, facts: self.facts() }),
-            None => Ok(Staged::Empty),
-        }
+        Ok(match (self.drift.take(), &self.decoder) {
+            (Some(drift), _) => Staged::Drifts(drift),
+            (None, Some(_)) => Staged::Whole { batches, facts: self.facts() },
+            (None, None) => Staged::Empty,
+        })
     }
 
-    /// The next batch; nothing at the object's end.
+    /// What the table lacks for the object, read no further than its header.
+    ///
+    /// # Errors
+    /// Those of [`Rows::next`].
+    pub async fn look(mut self) -> Result<Option<Drift>> {
+        self.begin().await.map_err(|error| error.with_object(self.uri))?;
+        Ok(self.drift)
+    }
+
+    /// What the table lacks for the object, known once there was no first batch.
+    pub fn drift(&mut self) -> Option<Drift> {
+        self.drift.take()
+    }
+
+    /// The next batch; nothing at the object's end, nor where the table lacks what it needs.
     ///
     /// # Errors
     /// [`ErrorKind::SourceInvalid`] with its place for a bad row, and those of
@@ -127,7 +150,7 @@ impl<'a> Rows<'a> {
     }
 
     async fn advance(&mut self) -> Result<Option<Decoded>> {
-        if self.decoder.is_none() {
+        if self.decoder.is_none() && self.drift.is_none() {
             self.decoder = self.begin().await?;
         }
         loop {
@@ -148,23 +171,28 @@ impl<'a> Rows<'a> {
     }
 
     /// Reads until the header is there, and makes the decoder for it; nothing for an object that
-    /// ends before it has one.
+    /// ends before it has one, or that the table lacks something for.
     async fn begin(&mut self) -> Result<Option<Decoder>> {
+        let matcher = Matcher::new(self.feed, self.layout);
+        let options = self.feed.csv.dialect_options();
         loop {
             self.fill().await?;
             let sample = Sample { bytes: &self.buffer, whole: self.at_end };
-            let header = crate::csv::read_header(sample, &self.dialect);
+            let detection = detect(sample, &options, &matcher.names());
+            let dialect = detection.dialect.clone();
+            self.detection = Some(detection);
+            let header = crate::csv::read_header(sample, &dialect);
             if let Some(header) = header.map_err(|error| self.reader.locate(error))? {
-                let source = self.source_column.map(|(column, _)| column);
-                let plan = schema::decode_plan(
-                    &header,
-                    &self.dialect,
-                    self.layout,
-                    source,
-                    &self.formats,
-                )?;
-                let decoder = Decoder::new(plan, &self.dialect, self.limits.decode)?;
-                return Ok(Some(decoder.with_offsets(self.reader.offsets())));
+                return match matcher.fit(&header, &dialect, sample)? {
+                    Fit::Fits(plan) => {
+                        let decoder = Decoder::new(plan, &dialect, self.limits.decode)?;
+                        Ok(Some(decoder.with_offsets(self.reader.offsets())))
+                    }
+                    Fit::Drifts(drift) => {
+                        self.drift = Some(drift);
+                        Ok(None)
+                    }
+                };
             }
             if self.at_end {
                 return Ok(None);

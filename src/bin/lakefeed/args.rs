@@ -246,6 +246,9 @@ pub struct Route {
     /// How the CSV is written, as delimiter=';' or header=false; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = csv_option)]
     csv: Vec<(String, String)>,
+    /// What becomes of columns that are new or missing, as new_columns=add; repeatable
+    #[arg(long, value_name = "KEY=VALUE", value_parser = drift_option)]
+    drift: Vec<(String, String)>,
     /// A column's type, as price='decimal(15,2)'; repeatable [default: the table's, or inferred]
     #[arg(long, value_name = "NAME=TYPE", value_parser = column)]
     column: Vec<(String, ColumnType)>,
@@ -298,6 +301,9 @@ impl Route {
         }
         for (key, value) in &self.csv {
             feed.csv.set(key, value)?;
+        }
+        for (key, value) in &self.drift {
+            feed.drift.set(key, value)?;
         }
         feed.validate()?;
         Ok(feed)
@@ -410,6 +416,13 @@ pub struct LeaseTarget {
 fn csv_option(text: &str) -> Result<(String, String)> {
     let (key, value) = text.split_once('=').ok_or_else(|| unpaired(text, "delimiter=';'"))?;
     config::CsvOptions::default().set(key, value)?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// `key=value`, with a known key and a legal value.
+fn drift_option(text: &str) -> Result<(String, String)> {
+    let (key, value) = text.split_once('=').ok_or_else(|| unpaired(text, "new_columns=add"))?;
+    config::DriftOptions::default().set(key, value)?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
