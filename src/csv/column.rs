@@ -386,14 +386,18 @@ impl<const TRIM: bool> Column for Texts<TRIM> {
     fn parse(&mut self, rows: Rows<'_>, position: usize, faults: &mut Faults) {
         for (row, field) in rows.fields(position).enumerate() {
             let quoted = rows.reader.is_quoted(field.bytes());
-            let field = if TRIM && !quoted { field.trimmed() } else { field };
-            let valid = quoted || !self.judge.nulls.contain(field.bytes());
+            let trims = TRIM && !quoted;
+            let plain = if trims { field.trimmed() } else { field };
+            let valid = quoted || !self.judge.nulls.contain(plain.bytes());
             if !valid {
                 self.judge.null(row, faults);
             } else if rows.reader.is_text(field.bytes()) {
-                field.append_to(&mut self.bytes);
+                plain.append_to(&mut self.bytes);
             } else {
-                self.bytes.extend_from_slice(&rows.reader.text(field.bytes()));
+                // Trimmed first, it might look quoted.
+                let text = rows.reader.text(field.bytes());
+                let text = if trims { value::trimmed(&text) } else { &*text };
+                self.bytes.extend_from_slice(text);
             }
             self.end(valid);
         }

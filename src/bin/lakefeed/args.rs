@@ -558,7 +558,7 @@ mod tests {
             (vec!["ingest", "x"], "--table"),
             (vec!["ingest", "x", "--table=t", "--csv=delimeter=;"], "did you mean \"delimiter\"?"),
             (vec!["ingest", "x", "--table=t", "--csv=header"], "has no equals sign"),
-            (vec!["ingest", "x", "--table=t", "--csv=delimiter=;;"], "is not a single byte"),
+            (vec!["ingest", "x", "--table=t", "--csv=quote=;;"], "is not a single byte"),
             (vec!["ingest", "x", "--table=t", "--column=a=text64"], "is not a column type"),
             (vec!["ingest", "x", "--table=t", "--memory=lots"], "is not a size"),
             (vec!["ingest", "x", "--table=t", "--on-changed=never"], "replace"),

@@ -1,4 +1,4 @@
-//! Values as they are in objects: mostly right ones.
+//! Values as they are in objects, and what they are read as.
 
 use super::*;
 
@@ -68,4 +68,51 @@ fn values_like(right: &'static str) -> BoxedStrategy<String> {
         1 => right.prop_map(|text| format!(" {text} ")),
     ]
     .boxed()
+}
+
+#[test]
+fn spaces_around_unquoted_text_go_where_that_is_said() {
+    let texts = plan(&[("a", DataType::Utf8, true), ("b", DataType::Utf8, true)]);
+    let null_values = vec![String::new(), "NA".to_owned()];
+    let dialect = Dialect {
+        trim: true,
+        escape: Some(b'\\'),
+        header_rows: 0,
+        null_values,
+        ..Dialect::default()
+    };
+    let text = "  a b , NA \n\" c \",   \n \"\\☃, \\, \n";
+    let (rows, rejects) = decode_whole(&texts, &dialect, text.as_bytes());
+    let cell = |text: &str| Cell::Text(text.into());
+    let expected =
+        [[cell("a b"), Cell::Null], [cell(" c "), Cell::Null], [cell("\"\\☃"), cell(",")]];
+    assert_eq!(rows, expected);
+    assert_eq!(rejects, []);
+}
+
+#[test]
+fn values_that_are_bad_say_how_they_should_be_written() {
+    let columns = plan(&[
+        ("day", DataType::Date32, true),
+        ("price", DataType::Decimal128(7, 2), true),
+        ("hash", DataType::Binary, true),
+    ]);
+    let format = Arc::new(german());
+    let formats = vec![Arc::clone(&format), Arc::clone(&format), format];
+    let columns = DecodePlan { formats, ..columns };
+    let dialect = Dialect { delimiter: b";".to_vec(), header_rows: 0, ..Dialect::default() };
+    let text = b"29.02.2024;1.234,555;00fF\n-;-;\"\"\n2024-02-29;1;00\n;1.5;00\n;1,5;0\n";
+    let (rows, rejects) = decode_whole(&columns, &dialect, text);
+    let expected = [
+        vec![Cell::Integer(19_782), Cell::Integer(123_456), Cell::Text(vec![0, 0xFF])],
+        vec![Cell::Null, Cell::Null, Cell::Text(vec![])],
+    ];
+    assert_eq!(rows, expected);
+    let reasons: Vec<_> = rejects.iter().map(|reject| reject.complaint.reason.as_str()).collect();
+    let expected = [
+        "\"2024-02-29\" is not a date written as %d.%m.%Y",
+        "\"1.5\" is not a decimal(7,2)",
+        "\"0\" is not hexadecimal",
+    ];
+    assert_eq!(reasons, expected);
 }
