@@ -335,6 +335,12 @@ impl Structure {
                 self.state = State::Quoted;
                 true
             }
+            State::AfterQuote { closed }
+                if PLAIN && position == closed + 1 && Some(byte) != self.escape =>
+            {
+                self.state = State::Unquoted;
+                self.unquoted::<PLAIN>(buffer, position)
+            }
             State::AfterQuote { closed } => match self.after_quote(buffer, closed, position) {
                 After::End => {
                     self.state = State::Unquoted;
