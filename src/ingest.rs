@@ -40,6 +40,8 @@ use crate::table::{self, Checkpoint, DataFile, Sources, Table};
 mod attempts;
 mod bad_rows;
 mod budget;
+mod drift;
+mod evolve;
 mod overwrite;
 mod plan;
 mod quarantine;
@@ -47,6 +49,7 @@ mod rows;
 mod schema;
 mod select;
 mod task;
+mod text;
 mod time;
 mod writing;
 
@@ -54,6 +57,7 @@ pub use plan::{Action, IngestPlan, PlannedColumn, PlannedObject, plan};
 pub use time::has_time;
 
 use budget::Limits;
+use drift::Drift;
 use quarantine::Quarantine;
 use rows::{Rows, Staged};
 use select::Selection;
@@ -251,27 +255,43 @@ impl<'a> Run<'a> {
             let column = self.feed.source_file_column.clone()?;
             Some(Watch { column, held: held.into_keys().collect() })
         });
-        let limits = Limits::new(self.environment, self.feed, self.table, pin.layout())?;
-
-        let (mut small, mut large): (Vec<Task>, Vec<Task>) =
-            tasks.into_iter().partition(|task| is_harmless(task, &limits));
-        let mut aliases = Some(aliases).filter(|aliases| !aliases.is_empty());
-        while !small.is_empty() || aliases.is_some() {
-            let rest = small.split_off(small.len().min(OBJECTS_PER_COMMIT_MAX));
-            let aliases = aliases.take().unwrap_or_default();
-            let left = self.append_together(&pin, &limits, small, aliases).await;
-            again.extend(left.again);
-            large.extend(left.too_large);
-            small = rest;
-        }
-        for (attempts_before, task) in self.dangerous_last(large).await {
-            again.extend(self.append_marked(&pin, &limits, task, attempts_before).await);
-        }
+        let left = {
+            let limits = Limits::new(self.environment, self.feed, self.table, pin.layout())?;
+            self.append_all(&pin, &limits, tasks, aliases).await
+        };
+        again.extend(left.again);
+        again.extend(self.append_drifting(&pin, left.drifting).await);
         for (candidate, receipt) in settled {
             // What the table held may have changed, so that it is to be taken after all.
             if self.has_lost { again.push(candidate) } else { self.finish(receipt) }
         }
         Ok(again)
+    }
+
+    /// Takes the objects in as few appends as can be: small ones together, and then each large one.
+    async fn append_all(
+        &mut self,
+        pin: &Pin,
+        limits: &Limits,
+        tasks: Vec<Task>,
+        aliases: Vec<PlannedSource>,
+    ) -> Left {
+        let mut all = Left::default();
+        let (mut small, mut large): (Vec<Task>, Vec<Task>) =
+            tasks.into_iter().partition(|task| is_harmless(task, limits));
+        let mut aliases = Some(aliases).filter(|aliases| !aliases.is_empty());
+        while !small.is_empty() || aliases.is_some() {
+            let rest = small.split_off(small.len().min(OBJECTS_PER_COMMIT_MAX));
+            let aliases = aliases.take().unwrap_or_default();
+            let left = self.append_together(pin, limits, small, aliases).await;
+            large.extend(all.take(left));
+            small = rest;
+        }
+        for (attempts_before, task) in self.dangerous_last(large).await {
+            let left = self.append_marked(pin, limits, task, attempts_before).await;
+            all.take(left);
+        }
+        all
     }
 
     /// One append of many small objects, which share data files.
@@ -311,6 +331,10 @@ impl<'a> Run<'a> {
                 }
                 Ok(Staged::TooLarge) => {
                     left.too_large.push(task);
+                    continue;
+                }
+                Ok(Staged::Drifts(drift)) => {
+                    left.drifting.push((task, drift));
                     continue;
                 }
                 Err(error) => {
@@ -381,40 +405,45 @@ impl<'a> Run<'a> {
         limits: &Limits,
         mut task: Task,
         attempts_before: u32,
-    ) -> Vec<Candidate> {
+    ) -> Left {
         task.begin(self.environment);
         if let Some(objection) = self.time.objection(task.object.size_bytes) {
-            return self.give_up(task, &objection);
+            return self.give_up(task, &objection).into();
         }
         if let Some(objection) = self.mark(&task, attempts_before).await {
-            return self.give_up(task, &objection);
+            return self.give_up(task, &objection).into();
         }
         let marker = self.marker_of(&task);
-        let again = self.append_alone(pin, limits, task).await;
+        let left = self.append_alone(pin, limits, task).await;
         self.unmark(&marker).await;
-        again
+        left
     }
 
     /// One append of one large object, streamed.
-    async fn append_alone(&mut self, pin: &Pin, limits: &Limits, mut task: Task) -> Vec<Candidate> {
+    async fn append_alone(&mut self, pin: &Pin, limits: &Limits, mut task: Task) -> Left {
         let mut writing = match self.begin_writing(pin) {
             Ok(writing) => writing,
-            Err(error) => return self.give_up(task, &error),
+            Err(error) => return self.give_up(task, &error).into(),
         };
         let mut rows = Rows::open(self, pin, limits, &task);
         let streamed = self.stream(pin, limits, &task, &mut rows, &mut writing).await;
-        let (findings, facts) = (rows.findings(), rows.facts());
+        let (drift, findings, facts) = (rows.drift(), rows.findings(), rows.facts());
         drop(rows);
         task.findings = findings;
         if let Err(error) = streamed {
             writing.abort().await;
-            return self.give_up(task, &error);
+            return self.give_up(task, &error).into();
+        }
+        if let Some(drift) = drift {
+            writing.abort().await;
+            return Left { drifting: vec![(task, drift)], ..Left::default() };
         }
         self.time.measure(facts.bytes_read, task.began());
         match writing.finish(self.table).await {
             Ok(written) => self.commit(pin, written, vec![(task, facts)], Vec::new()).await,
             Err(error) => self.give_up(task, &error),
         }
+        .into()
     }
 
     /// Writes all rows of one object as they are read.
@@ -457,7 +486,7 @@ impl<'a> Run<'a> {
         loaded: Vec<(Task, Facts)>,
     ) -> Vec<Candidate> {
         match self.commit_plan(planned_on, plan).await {
-            Ok(Outcome::Committed { version, attempts, rows_removed, chores }) => {
+            Ok(Outcome::Committed { version, attempts, rows_removed, columns_added, chores }) => {
                 self.has_committed = true;
                 self.look_whether_due(planned_on, version);
                 self.merge_due |= chores.is_merge_due;
@@ -474,7 +503,11 @@ impl<'a> Run<'a> {
                         attempts,
                     );
                     let rows_removed = rows_removed.get(&task.candidate.name).copied();
-                    self.finish(Receipt { rows_removed: rows_removed.unwrap_or(0), ..receipt });
+                    self.finish(Receipt {
+                        rows_removed: rows_removed.unwrap_or(0),
+                        columns_added: columns_added.clone(),
+                        ..receipt
+                    });
                 }
                 Vec::new()
             }
@@ -648,11 +681,30 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What an append of small objects leaves over.
+/// What an append leaves over.
 #[derive(Default)]
 struct Left {
+    /// To be planned again.
     again: Vec<Candidate>,
+    /// To be appended alone.
     too_large: Vec<Task>,
+    /// To be appended when the table has what they need.
+    drifting: Vec<(Task, Drift)>,
+}
+
+impl Left {
+    /// Adds what `other` leaves over, but for the objects that are too large.
+    fn take(&mut self, other: Self) -> Vec<Task> {
+        self.again.extend(other.again);
+        self.drifting.extend(other.drifting);
+        other.too_large
+    }
+}
+
+impl From<Vec<Candidate>> for Left {
+    fn from(again: Vec<Candidate>) -> Self {
+        Self { again, ..Self::default() }
+    }
 }
 
 /// The files of an append, to be shared out among its objects by rows.

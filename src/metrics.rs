@@ -90,6 +90,7 @@ mod tests {
             rows_rejected: 1,
             rows_rescued: 2,
             rows_removed: 0,
+            columns_added: vec![],
             bytes_read: 1000,
             bytes_written: 500,
             data_files: 1,

@@ -31,6 +31,9 @@ pub struct Receipt {
     pub rows_rescued: u64,
     /// Rows of it that were in the table, and are not any more.
     pub rows_removed: u64,
+    /// Columns that the commit of its rows added to the table.
+    #[serde(default)]
+    pub columns_added: Vec<String>,
     /// Bytes of the object that were read, as stored.
     pub bytes_read: u64,
     /// Bytes of data files that were written for it; its share by rows, of a file it shares.
@@ -291,6 +294,7 @@ mod tests {
             rows_rejected: 0,
             rows_rescued: 0,
             rows_removed: 0,
+            columns_added: vec![],
             bytes_read: 1000,
             bytes_written: 500,
             data_files: 1,

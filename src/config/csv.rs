@@ -5,7 +5,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{BadRows, file, values, word, wrong};
-use crate::csv::{DELIMITER_BYTES_MAX, DialectOptions, LineEnding, LongRows, RowRules, ShortRows};
+use crate::csv::{
+    BadBytes, BinaryFormat, DELIMITER_BYTES_MAX, DialectOptions, EncodingOption, LineEnding,
+    LongRows, RowRules, ShortRows, TimeFormat, ValueFormat,
+};
 use crate::error::Result;
 use crate::memory::display_bytes;
 
@@ -17,6 +20,11 @@ const LINE_BYTES_MAX: u64 = 1 << 30;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CsvOptions {
+    /// The encoding of their text.
+    #[serde(deserialize_with = "values::from_text")]
+    pub encoding: EncodingOption,
+    /// What becomes of bytes that are no text.
+    pub bad_bytes: BadBytes,
     /// What separates fields.
     #[serde(deserialize_with = "delimiter")]
     pub delimiter: Option<Vec<u8>>,
@@ -55,6 +63,26 @@ pub struct CsvOptions {
     pub null_values: Vec<String>,
     /// Whether the spaces around unquoted text are no part of it.
     pub trim: bool,
+    /// What is between a number's whole part and its fraction.
+    #[serde(deserialize_with = "separator")]
+    pub decimal_separator: char,
+    /// What may be between a number's thousands, if anything.
+    #[serde(deserialize_with = "separator_or_false")]
+    pub thousands_separator: Option<char>,
+    /// Whether decimals are rounded to the digits that their column has.
+    pub round_decimals: bool,
+    /// The words for true.
+    pub true_values: Vec<String>,
+    /// The words for false.
+    pub false_values: Vec<String>,
+    /// How dates are written.
+    #[serde(deserialize_with = "formats")]
+    pub date_format: Vec<TimeFormat>,
+    /// How timestamps are written.
+    #[serde(deserialize_with = "formats")]
+    pub timestamp_format: Vec<TimeFormat>,
+    /// How binary values are written.
+    pub binary_format: BinaryFormat,
     /// Whether types are inferred; otherwise every column is a string.
     pub infer: bool,
     /// What becomes of a bad row.
@@ -78,7 +106,10 @@ pub struct CsvOptions {
 
 impl Default for CsvOptions {
     fn default() -> Self {
+        let values = ValueFormat::default();
         Self {
+            encoding: EncodingOption::Auto,
+            bad_bytes: BadBytes::BadRow,
             delimiter: None,
             quote: None,
             escape: None,
@@ -93,6 +124,14 @@ impl Default for CsvOptions {
             line_bytes_max: 16 << 20,
             null_values: vec![String::new()],
             trim: false,
+            decimal_separator: values.decimal_separator,
+            thousands_separator: values.thousands_separator,
+            round_decimals: values.round_decimals,
+            true_values: values.true_values,
+            false_values: values.false_values,
+            date_format: values.date_formats,
+            timestamp_format: values.timestamp_formats,
+            binary_format: values.binary_format,
             infer: true,
             bad_rows: BadRows::default(),
             max_bad_rows: None,
@@ -111,8 +150,10 @@ impl CsvOptions {
     /// # Errors
     /// [`crate::error::ErrorKind::Configuration`], as from the file.
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
-        let list = || value.split(',').map(str::to_owned).collect();
+        let list = || -> Vec<String> { value.split(',').map(str::to_owned).collect() };
         match key {
+            "encoding" => self.encoding = value.parse()?,
+            "bad_bytes" => self.bad_bytes = word(value)?,
             "delimiter" => self.delimiter = parse_delimiter(value)?,
             "quote" => self.quote = parse_or_auto(value, parse_byte_or_false)?,
             "escape" => self.escape = parse_or_auto(value, parse_byte_or_false)?,
@@ -127,6 +168,14 @@ impl CsvOptions {
             "line_bytes_max" => self.line_bytes_max = values::parse_size(value)?,
             "null_values" => self.null_values = list(),
             "trim" => self.trim = parse_bool(value)?,
+            "decimal_separator" => self.decimal_separator = parse_separator(value)?,
+            "thousands_separator" => self.thousands_separator = parse_separator_or_false(value)?,
+            "round_decimals" => self.round_decimals = parse_bool(value)?,
+            "true_values" => self.true_values = list(),
+            "false_values" => self.false_values = list(),
+            "date_format" => self.date_format = parse_formats(&list())?,
+            "timestamp_format" => self.timestamp_format = parse_formats(&list())?,
+            "binary_format" => self.binary_format = word(value)?,
             "infer" => self.infer = parse_bool(value)?,
             "bad_rows" => self.bad_rows = word(value)?,
             "max_bad_rows" => self.max_bad_rows = parse_number_or_false(value)?,
@@ -158,6 +207,21 @@ impl CsvOptions {
         }
     }
 
+    /// How the values of the columns are written of which nothing else is said.
+    pub fn value_format(&self) -> ValueFormat {
+        ValueFormat {
+            null_values: None,
+            decimal_separator: self.decimal_separator,
+            thousands_separator: self.thousands_separator,
+            round_decimals: self.round_decimals,
+            true_values: self.true_values.clone(),
+            false_values: self.false_values.clone(),
+            date_formats: self.date_format.clone(),
+            timestamp_formats: self.timestamp_format.clone(),
+            binary_format: self.binary_format,
+        }
+    }
+
     /// What is done about rows that are not as they should be.
     pub fn row_rules(&self) -> RowRules {
         RowRules {
@@ -165,11 +229,6 @@ impl CsvOptions {
             short_rows: self.short_rows,
             long_rows: self.long_rows,
         }
-    }
-
-    /// Whether rows may have something that is to be rescued.
-    pub fn rescues(&self) -> bool {
-        self.bad_rows == BadRows::Rescue || self.long_rows == LongRows::Rescue
     }
 
     /// Checks what no single option can say of itself.
@@ -192,6 +251,7 @@ impl CsvOptions {
             return Err(wrong("header_rows is given, but there is no header")
                 .with_advice("leave one of them out"));
         }
+        self.validate_values()?;
         if self.max_bad_ratio.is_some_and(|ratio| !(0.0..=1.0).contains(&ratio)) {
             return Err(wrong("max_bad_ratio is not between 0 and 1")
                 .with_advice("write 0.01 for one row in a hundred"));
@@ -217,6 +277,27 @@ impl CsvOptions {
             }
         }
         self.dialect_options().or_default().check()
+    }
+
+    fn validate_values(&self) -> Result<()> {
+        self.value_format().check()?;
+        if let Some(format) = self.date_format.iter().find(|format| format.is_instant()) {
+            return Err(wrong(format!(
+                "date_format has {:?}, which is no date",
+                format.to_string()
+            ))
+            .with_advice("give it to timestamp_format"));
+        }
+        let delimits =
+            |separator: char| self.delimiter.as_deref() == Some(separator.to_string().as_bytes());
+        // With quotes, a number can hold the delimiter.
+        if self.quote == Some(None) && delimits(self.decimal_separator) {
+            return Err(wrong("decimal_separator is the delimiter, and there is no quote")
+                .with_advice(
+                    "no number could have a fraction: check the delimiter and the quote",
+                ));
+        }
+        Ok(())
     }
 }
 
@@ -278,6 +359,24 @@ fn unescaped(text: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// One character.
+fn parse_separator(text: &str) -> Result<char> {
+    let mut characters = text.chars();
+    match (characters.next(), characters.next()) {
+        (Some(separator), None) => Ok(separator),
+        _ => Err(wrong(format!("{text:?} is not a single character"))
+            .with_advice("write a comma, a point, a space or an apostrophe")),
+    }
+}
+
+fn parse_separator_or_false(text: &str) -> Result<Option<char>> {
+    if text == "false" { Ok(None) } else { parse_separator(text).map(Some) }
+}
+
+pub(super) fn parse_formats(texts: &[String]) -> Result<Vec<TimeFormat>> {
+    texts.iter().map(|text| text.parse()).collect()
+}
+
 fn parse_byte_or_false(text: &str) -> Result<Option<u8>> {
     if text == "false" { Ok(None) } else { parse_byte(text).map(Some) }
 }
@@ -327,6 +426,23 @@ fn delimiter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8
     parse_delimiter(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
+pub(super) fn separator<'de, D: Deserializer<'de>>(deserializer: D) -> Result<char, D::Error> {
+    parse_separator(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+pub(super) fn separator_or_false<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<char>, D::Error> {
+    match values::text_or_false(deserializer)? {
+        Some(text) => parse_separator(&text).map(Some).map_err(D::Error::custom),
+        None => Ok(None),
+    }
+}
+
+fn formats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TimeFormat>, D::Error> {
+    parse_formats(&values::one_or_many(deserializer)?).map_err(D::Error::custom)
+}
+
 fn byte_or_false<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
     match values::text_or_false(deserializer)? {
         Some(text) => parse_byte(&text).map(Some).map_err(D::Error::custom),
@@ -372,6 +488,8 @@ mod tests {
     fn the_command_line_sets_what_the_file_sets() {
         let mut options = CsvOptions::default();
         for (key, value) in [
+            ("encoding", "shift_jis"),
+            ("bad_bytes", "replace"),
             ("delimiter", "\\t"),
             ("quote", "'"),
             ("escape", "\\"),
@@ -386,6 +504,14 @@ mod tests {
             ("line_bytes_max", "32MiB"),
             ("null_values", ",NA,null"),
             ("trim", "true"),
+            ("decimal_separator", ","),
+            ("thousands_separator", " "),
+            ("round_decimals", "true"),
+            ("true_values", "ja,1"),
+            ("false_values", "nein,0"),
+            ("date_format", "%d.%m.%Y,iso"),
+            ("timestamp_format", "epoch_ms"),
+            ("binary_format", "hex"),
             ("infer", "false"),
             ("bad_rows", "quarantine"),
             ("max_bad_rows", "10"),
@@ -397,11 +523,16 @@ mod tests {
         ] {
             options.set(key, value).unwrap();
         }
-        let file = "delimiter = \"tab\"\nquote = \"'\"\nescape = \"\\\\\"\ncomment = \"#\"\n\
+        let file = "encoding = \"shift_jis\"\nbad_bytes = \"replace\"\n\
+                    delimiter = \"tab\"\nquote = \"'\"\nescape = \"\\\\\"\ncomment = \"#\"\n\
                     line_ending = \"crlf\"\nheader = true\nheader_rows = 2\ncolumns = [\"a\", \"b\"]\n\
                     skip_lines = 3\nfooter_lines = 1\n\
                     field_bytes_max = \"64KiB\"\nline_bytes_max = \"32MiB\"\n\
-                    null_values = [\"\", \"NA\", \"null\"]\ntrim = true\ninfer = false\n\
+                    null_values = [\"\", \"NA\", \"null\"]\ntrim = true\n\
+                    decimal_separator = \",\"\nthousands_separator = \" \"\n\
+                    round_decimals = true\ntrue_values = [\"ja\", \"1\"]\n\
+                    false_values = [\"nein\", \"0\"]\ndate_format = [\"%d.%m.%Y\", \"iso\"]\n\
+                    timestamp_format = \"epoch_ms\"\nbinary_format = \"hex\"\ninfer = false\n\
                     bad_rows = \"quarantine\"\nmax_bad_rows = 10\nmax_bad_ratio = 0.5\n\
                     short_rows = \"pad\"\nlong_rows = \"ignore\"\nrescued_column = \"_rest\"\n\
                     quarantine = \"s3://lake/bad\"\n";
@@ -444,6 +575,9 @@ mod tests {
         assert!(refused("delimiter", "\n").contains("line end"));
         assert_eq!(refused("header", "yes"), "\"yes\" is neither true nor false");
         assert!(refused("skip_lines", "-1").contains("is not a number"));
+        assert!(refused("decimal_separator", ",,").contains("is not a single character"));
+        assert!(refused("date_format", "dd.mm.yyyy").contains("is not a format of dates"));
+        assert!(refused("binary_format", "octal").contains("unknown variant"));
         assert!(refused("line_bytes_max", "long").contains("is not a size"));
     }
 
@@ -457,6 +591,11 @@ mod tests {
         assert_eq!(with(&[("delimiter", "|"), ("escape", "\\")]), Ok(()));
         assert_eq!(with(&[("delimiter", "||")]), Ok(()));
         assert_eq!(with(&[("delimiter", "\\x01")]), Ok(()));
+        assert_eq!(with(&[("delimiter", ","), ("decimal_separator", ",")]), Ok(()));
+        let no_quote = [("delimiter", ","), ("decimal_separator", ","), ("quote", "false")];
+        assert!(with(&no_quote).unwrap_err().contains("there is no quote"));
+        assert!(with(&[("thousands_separator", ".")]).unwrap_err().contains("are the same"));
+        assert!(with(&[("date_format", "epoch_s")]).unwrap_err().contains("is no date"));
         assert!(with(&[("line_bytes_max", "2GiB")]).unwrap_err().contains("line_bytes_max"));
         assert!(with(&[("footer_lines", "1001")]).unwrap_err().contains("a footer of 1001 lines"));
         assert!(with(&[("max_bad_rows", "1")]).unwrap_err().contains("any bad row fails"));

@@ -1,5 +1,7 @@
 //! Rows to a batch, column by column.
 
+use std::sync::Arc;
+
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter;
 use arrow::datatypes::{DataType, FieldRef};
@@ -74,8 +76,8 @@ impl BatchBuilder {
     pub(super) fn new(plan: DecodePlan, dialect: &Dialect, limits: &Limits) -> Result<Self> {
         check_rescue(&plan)?;
         let wanted = wanted_fields(&plan)?;
-        let columns = columns_of(&plan, &wanted)?;
-        let rescue = Rescue::new(&plan, limits.row_bytes_max);
+        let columns = columns_of(&plan, &wanted, dialect)?;
+        let rescue = Rescue::new(&plan, dialect, limits.row_bytes_max);
         let widths = plan.schema.fields().iter().map(|f| f.data_type().primitive_width());
         let names_bytes = rescue.as_ref().map_or(0, |rescue| rescue.names_bytes);
         let rows_at_once = (limits.batch_bytes_max / 4).checked_div(names_bytes);
@@ -303,10 +305,16 @@ fn wanted_fields(plan: &DecodePlan) -> Result<Vec<FieldAt>> {
     Ok(wanted)
 }
 
-fn columns_of(plan: &DecodePlan, wanted: &[FieldAt]) -> Result<Vec<Box<dyn Column>>> {
+fn columns_of(
+    plan: &DecodePlan,
+    wanted: &[FieldAt],
+    dialect: &Dialect,
+) -> Result<Vec<Box<dyn Column>>> {
+    let usual = Arc::default();
     let column_of = |(index, field): (usize, &FieldRef)| {
         if wanted.iter().any(|field| field.column == index) {
-            column_for(field).ok_or_else(|| {
+            let format = plan.formats.get(index).unwrap_or(&usual);
+            column_for(field, format, dialect).ok_or_else(|| {
                 let (name, data_type) = (field.name(), field.data_type());
                 let message = format!("column {name:?} is {data_type}, which CSV cannot fill");
                 Error::new(ErrorKind::SchemaMismatch, message)

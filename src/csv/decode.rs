@@ -1,6 +1,7 @@
 //! Bytes to batches.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -9,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::batch::{BatchBuilder, Slice};
 use super::column::Rows;
 use super::dialect::{BYTE_ORDER_MARK, Dialect, FieldReader, LineEnding};
+use super::format::ValueFormat;
 use super::irregular::{Irregular, IrregularReader, text_fault};
 use super::lines::LineCounter;
+use super::offsets::OffsetMap;
 use super::reject::{Complaint, Faults, Reject};
 use super::structure::Structure;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,6 +29,8 @@ pub struct DecodePlan {
     /// The column of text, in `schema`, that takes what fits into no other; none: there is none, and
     /// nothing is rescued.
     pub rescued: Option<usize>,
+    /// For each column of `schema`, how its values are written; those beyond have the usual format.
+    pub formats: Vec<Arc<ValueFormat>>,
     /// What is done about rows that are not as they should be.
     pub rules: RowRules,
 }
@@ -188,6 +193,13 @@ impl Decoder {
             ended: false,
             batch_start: 0,
         })
+    }
+
+    /// Gives each place as it is in the object that the text was transcoded from.
+    #[must_use]
+    pub fn with_offsets(mut self, offsets: Option<OffsetMap>) -> Self {
+        self.lines.locate_with(offsets);
+        self
     }
 
     /// Takes bytes off the front of `bytes` until a batch is full, or there are no more.

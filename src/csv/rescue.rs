@@ -12,6 +12,7 @@ use super::decode::{DecodePlan, Target};
 use super::dialect::{Dialect, FieldReader};
 use super::irregular::{Irregular, rescue_too_long};
 use super::reject::{Fault, RejectKind};
+use super::value::Nulls;
 
 /// What JSON takes for a name beside the name itself: quotes, a colon, a comma.
 const JSON_BYTES_BY_NAME: usize = 6;
@@ -54,6 +55,8 @@ pub(super) struct Rescue {
     pub(super) column: usize,
     /// The fields that have no column of their own, by position, and their names.
     fields: Vec<(usize, String)>,
+    /// What is null in them.
+    nulls: Nulls,
     keys: Keys,
     json: StringBuilder,
     /// The longest that is rescued of one row.
@@ -75,7 +78,7 @@ pub(super) struct Wreck<'a> {
 
 impl Rescue {
     /// For `plan`, where it has a column of rescued values.
-    pub(super) fn new(plan: &DecodePlan, bytes_max: usize) -> Option<Self> {
+    pub(super) fn new(plan: &DecodePlan, dialect: &Dialect, bytes_max: usize) -> Option<Self> {
         let column = plan.rescued?;
         let mut names: Vec<&str> =
             plan.schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -88,7 +91,9 @@ impl Rescue {
         }
         let names_bytes = names.iter().map(|name| name.len() + JSON_BYTES_BY_NAME).sum();
         let keys = Keys::beside(&names);
-        Some(Self { column, fields, keys, json: StringBuilder::new(), bytes_max, names_bytes })
+        let nulls = Nulls::new(&dialect.null_values);
+        let json = StringBuilder::new();
+        Some(Self { column, fields, nulls, keys, json, bytes_max, names_bytes })
     }
 
     /// Whether there are fields of which every row's value goes here.
@@ -143,7 +148,7 @@ impl Rescue {
             if *position < row.fields_per_row() {
                 let field = row.field(0, *position);
                 let text = reader.text(field);
-                if reader.is_quoted(field) || !reader.is_null(&text) {
+                if reader.is_quoted(field) || !self.nulls.contain(&text) {
                     object.text(name, &text)?;
                 }
             }

@@ -49,6 +49,13 @@ impl Run<'_> {
         if tasks.is_empty() {
             return Ok(Vec::new());
         }
+        let pin = match self.pin_for_all(&pin, &tasks).await {
+            Ok(pin) => pin,
+            Err(error) => {
+                self.fail_waiting(all, &error);
+                return Ok(Vec::new());
+            }
+        };
         let limits = Limits::new(self.environment, self.feed, self.table, pin.layout())?;
         let mut writing = self.begin_writing(&pin)?;
         let loaded = match self.write_all(&pin, &limits, tasks, &mut writing).await {
@@ -88,6 +95,7 @@ impl Run<'_> {
                         self.write_shared(writing, pin, limits, &[batch], (&task, &rejects))
                             .await?;
                     }
+                    Ok(None) if rows.drift().is_some() => break Err(has_drifted()),
                     Ok(None) => break Ok(rows.facts()),
                     Err(error) => break Err(error),
                 }
@@ -127,6 +135,12 @@ impl Run<'_> {
             });
         self.commit_planned(planned_on, &plan, written, loaded).await
     }
+}
+
+/// It has another header than when it was looked at.
+fn has_drifted() -> Error {
+    Error::new(ErrorKind::SourceChanged, "its header changed while it was read")
+        .with_advice("let nobody write to the objects meanwhile, and run again")
 }
 
 fn nothing_overwritten() -> Error {

@@ -7,39 +7,40 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use super::Run;
 use super::bad_rows::{Findings, Judge};
 use super::budget::{CHUNK_BYTES, Limits};
-use super::schema::{self, Ours};
+use super::drift::{Drift, Fit, Matcher};
 use super::task::{Facts, Task};
+use super::text::TextReader;
 use crate::commit::Pin;
-use crate::config::BadRows;
-use crate::csv::{DecodePlan, Decoded, Decoder, Dialect, Reject, RowRules, Sample};
+use crate::config::{BadRows, Feed};
+use crate::csv::{Decoded, Decoder, Detection, Reject, Sample, detect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Entry;
 use crate::receipt::Observer;
-use crate::source::SourceReader;
 use crate::table::Layout;
 
 /// A stream of one object's batches, in the table's columns.
 pub(super) struct Rows<'a> {
+    feed: &'a Feed,
     layout: &'a Arc<Layout>,
     limits: &'a Limits,
-    dialect: Dialect,
     /// The column that holds the source's name, and the name.
     source_column: Option<(usize, &'a str)>,
     uri: &'a str,
     observer: &'a dyn Observer,
     observed_bytes: u64,
 
-    reader: SourceReader,
-    /// Decompressed bytes: those at `start..` wait to be decoded.
+    reader: TextReader,
+    /// Text: those at `start..` wait to be decoded.
     buffer: Vec<u8>,
     start: usize,
     at_end: bool,
     decoder: Option<Decoder>,
+    /// How the object is written, once its start was looked at.
+    detection: Option<Detection>,
+    /// What the table lacks for it: if anything, there are no batches.
+    drift: Option<Drift>,
     rows: u64,
     judge: Judge<'a>,
-    /// The feed's options for bad rows.
-    rules: RowRules,
-    rescued_column: Option<usize>,
     quarantines: bool,
     /// Rows to be quarantined.
     rejects: Vec<Reject>,
@@ -57,6 +58,8 @@ pub(super) enum Staged {
     Empty,
     /// Its rows take more memory than small objects may.
     TooLarge,
+    /// The table is to have other columns first.
+    Drifts(Drift),
 }
 
 impl<'a> Rows<'a> {
@@ -65,22 +68,22 @@ impl<'a> Rows<'a> {
         let source_column = run.feed.source_file_column.as_ref();
         let source_column = source_column.and_then(|name| layout.schema.index_of(name).ok());
         Self {
+            feed: run.feed,
             layout,
             limits,
-            dialect: run.feed.csv.dialect_options().or_default(),
             source_column: source_column.map(|column| (column, task.candidate.name.as_str())),
             uri: &task.object.location.uri,
             observer: run.observer,
             observed_bytes: 0,
-            reader: task.object.open(),
+            reader: TextReader::open(&task.object, &run.feed.csv),
             buffer: Vec::new(),
             start: 0,
             at_end: false,
             decoder: None,
+            detection: None,
+            drift: None,
             rows: 0,
             judge: Judge::new(&run.feed.csv),
-            rules: run.feed.csv.row_rules(),
-            rescued_column: schema::rescued_column(run.feed, layout),
             quarantines: run.feed.csv.bad_rows == BadRows::Quarantine,
             rejects: Vec::new(),
         }
@@ -99,20 +102,33 @@ impl<'a> Rows<'a> {
             }
             batches.push(batch);
         }
-        match self.decoder {
-            Some(_) => {
-                let rejects = self.take_rejects();
-                Ok(Staged::Whole { batches, rejects, facts: self.facts() })
-            }
-            None => Ok(Staged::Empty),
-        }
+        let rejects = self.take_rejects();
+        Ok(match (self.drift.take(), &self.decoder) {
+            (Some(drift), _) => Staged::Drifts(drift),
+            (None, Some(_)) => Staged::Whole { batches, rejects, facts: self.facts() },
+            (None, None) => Staged::Empty,
+        })
     }
 
-    /// The next batch; nothing at the object's end.
+    /// What the table lacks for the object, read no further than its header.
+    ///
+    /// # Errors
+    /// Those of [`Rows::next`].
+    pub async fn look(mut self) -> Result<Option<Drift>> {
+        self.begin().await.map_err(|error| error.with_object(self.uri))?;
+        Ok(self.drift)
+    }
+
+    /// What the table lacks for the object, known once there was no first batch.
+    pub fn drift(&mut self) -> Option<Drift> {
+        self.drift.take()
+    }
+
+    /// The next batch; nothing at the object's end, nor where the table lacks what it needs.
     ///
     /// # Errors
     /// [`ErrorKind::SourceInvalid`] with its place for a bad row, and those of
-    /// [`SourceReader::read`] and [`Decoder::decode`].
+    /// [`TextReader::read`] and [`Decoder::decode`].
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
         let next = self.advance().await;
         let read = self.reader.bytes_read();
@@ -164,7 +180,7 @@ impl<'a> Rows<'a> {
     }
 
     async fn advance(&mut self) -> Result<Option<Decoded>> {
-        if self.decoder.is_none() {
+        if self.decoder.is_none() && self.drift.is_none() {
             self.decoder = self.begin().await?;
         }
         loop {
@@ -185,17 +201,28 @@ impl<'a> Rows<'a> {
     }
 
     /// Reads until the header is there, and makes the decoder for it; nothing for an object that
-    /// ends before it has one.
+    /// ends before it has one, or that the table lacks something for.
     async fn begin(&mut self) -> Result<Option<Decoder>> {
+        let matcher = Matcher::new(self.feed, self.layout);
+        let options = self.feed.csv.dialect_options();
         loop {
             self.fill().await?;
             let sample = Sample { bytes: &self.buffer, whole: self.at_end };
-            if let Some(header) = crate::csv::read_header(sample, &self.dialect)? {
-                let source = self.source_column.map(|(column, _)| column);
-                let ours = Ours { source, rescued: self.rescued_column };
-                let plan = schema::decode_plan(&header, &self.dialect, self.layout, ours)?;
-                let plan = DecodePlan { rules: self.rules, ..plan };
-                return Decoder::new(plan, &self.dialect, self.limits.decode).map(Some);
+            let detection = detect(sample, &options, &matcher.names());
+            let dialect = detection.dialect.clone();
+            self.detection = Some(detection);
+            let header = crate::csv::read_header(sample, &dialect);
+            if let Some(header) = header.map_err(|error| self.reader.locate(error))? {
+                return match matcher.fit(&header, &dialect, sample)? {
+                    Fit::Fits(plan) => {
+                        let decoder = Decoder::new(plan, &dialect, self.limits.decode)?;
+                        Ok(Some(decoder.with_offsets(self.reader.offsets())))
+                    }
+                    Fit::Drifts(drift) => {
+                        self.drift = Some(drift);
+                        Ok(None)
+                    }
+                };
             }
             if self.at_end {
                 return Ok(None);

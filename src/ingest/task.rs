@@ -74,6 +74,7 @@ impl Candidate {
             rows_rejected: 0,
             rows_rescued: 0,
             rows_removed: 0,
+            columns_added: Vec::new(),
             bytes_read: 0,
             bytes_written: 0,
             data_files: 0,

@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lakefeed::config::NewColumns;
 use lakefeed::delivery::Delivery;
 use lakefeed::error::{Error, ErrorKind, Result};
 use lakefeed::event::Answer;
@@ -284,7 +285,7 @@ pub fn plan(plan: &IngestPlan) -> String {
         text.push('\n');
     };
     for column in &plan.columns {
-        let PlannedColumn { name, table_type, inferred_type } = column;
+        let PlannedColumn { name, table_type, inferred_type, new_column } = column;
         line(match (table_type, inferred_type) {
             (Some(table), Some(inferred)) if table != inferred => {
                 format!("  {name}: {table} (the objects look like {inferred})")
@@ -292,7 +293,13 @@ pub fn plan(plan: &IngestPlan) -> String {
             (Some(table), _) => format!("  {name}: {table}"),
             (None, inferred) => {
                 let inferred = inferred.as_deref().unwrap_or("unknown");
-                format!("  {name}: not in the table (the objects have {inferred})")
+                let fate = match new_column {
+                    Some(NewColumns::Add) => "would be added",
+                    Some(NewColumns::Rescue) => "its values would be rescued",
+                    Some(NewColumns::Ignore) => "would be ignored",
+                    Some(NewColumns::Fail) | None => "objects that have it would fail",
+                };
+                format!("  {name}: not in the table (the objects have {inferred}): {fate}")
             }
         });
     }
@@ -519,6 +526,7 @@ mod tests {
             rows_rejected: 0,
             rows_rescued: 0,
             rows_removed: 0,
+            columns_added: vec![],
             bytes_read: 76 << 20,
             bytes_written: if taken { 14 << 20 } else { 0 },
             data_files: taken.into(),

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod values;
+
 #[derive(Default)]
 struct Row {
     line: u64,
@@ -32,6 +34,18 @@ pub(super) fn decode(
         }
     }
     (good, rejects)
+}
+
+/// How many columns a header has, and whether it can be read; nothing where there is no row.
+pub(super) fn header(dialect: &Dialect, bytes: &[u8]) -> Option<Result<usize, ()>> {
+    let unlimited =
+        Limits { row_bytes_max: usize::MAX, field_bytes_max: usize::MAX, ..Limits::default() };
+    let mut rows = rows(dialect, unlimited, bytes);
+    rows.truncate(dialect.header_rows.max(1) as usize);
+    let is_text = |text: &[u8]| std::str::from_utf8(text).is_ok() && !text.contains(&0);
+    let is_bad = |row: &Row| row.shape.is_some() || !row.fields.iter().all(|f| is_text(&f.0));
+    let columns = rows.iter().map(|row| row.fields.len()).max()?;
+    Some(if rows.iter().any(is_bad) { Err(()) } else { Ok(columns) })
 }
 
 /// A row of the right shape does not have the surplus delimiter.
@@ -290,130 +304,9 @@ fn judge(plan: &DecodePlan, dialect: &Dialect, limits: Limits, row: &Row) -> Ver
         let Some(column) = column.column() else { continue };
         let field = plan.schema.field(column);
         let text = std::str::from_utf8(text).unwrap();
-        cells[column] = cell(dialect, field, text, *quoted)
+        let format = plan.formats.get(column).cloned().unwrap_or_default();
+        cells[column] = values::cell(dialect, &format, field, text, *quoted)
             .map_err(|(kind, reason)| (Some(field.name().clone()), kind, reason))?;
     }
     Ok(cells)
-}
-
-fn cell(
-    dialect: &Dialect,
-    field: &Field,
-    text: &str,
-    quoted: bool,
-) -> Result<Cell, (RejectKind, String)> {
-    let textual = matches!(field.data_type(), DataType::Utf8 | DataType::Binary);
-    if dialect.null_values.iter().any(|null| null == text) && !(quoted && textual) {
-        return if field.is_nullable() {
-            Ok(Cell::Null)
-        } else {
-            Err((RejectKind::MissingValue, "null in a column that must not be null".to_owned()))
-        };
-    }
-    let value = text.trim_matches(' ');
-    let (cell, name) = match field.data_type() {
-        DataType::Boolean => (boolean(value), "a boolean"),
-        DataType::Int8 => (integer(value, i8::MIN.into(), i8::MAX.into()), "an int8"),
-        DataType::Int64 => (integer(value, i64::MIN.into(), i64::MAX.into()), "an int64"),
-        DataType::UInt64 => (integer(value, 0, u64::MAX.into()), "a uint64"),
-        DataType::Float32 => {
-            (value.parse().ok().map(|f: f32| Cell::Float(f.to_bits().into())), "a float32")
-        }
-        DataType::Float64 => {
-            (value.parse().ok().map(|f: f64| Cell::Float(f.to_bits())), "a float64")
-        }
-        DataType::Decimal128(7, 2) => (decimal(value), "a decimal(7,2)"),
-        DataType::Date32 => {
-            let days = |date: NaiveDate| i128::from(date.num_days_from_ce() - 719_163);
-            (date(value).map(|date| Cell::Integer(days(date))), "a date")
-        }
-        DataType::Timestamp(_, None) => {
-            let local = timestamp(value).filter(|(_, zoned)| !zoned);
-            (local.map(|(micros, _)| micros), "a timestamp without an offset")
-        }
-        DataType::Timestamp(..) => (timestamp(value).map(|(micros, _)| micros), "a timestamp"),
-        _ => (Some(Cell::Text(text.as_bytes().to_vec())), "text"),
-    };
-    let start: String = text.chars().take(64).collect();
-    let rest = if start.len() < text.len() { "…" } else { "" };
-    cell.ok_or_else(|| (RejectKind::BadValue, format!("{start:?}{rest} is not {name}")))
-}
-
-fn boolean(value: &str) -> Option<Cell> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "t" | "yes" | "y" | "1" => Some(Cell::Boolean(true)),
-        "false" | "f" | "no" | "n" | "0" => Some(Cell::Boolean(false)),
-        _ => None,
-    }
-}
-
-fn integer(value: &str, least: i128, most: i128) -> Option<Cell> {
-    let value = value.parse().ok()?;
-    (least..=most).contains(&value).then_some(Cell::Integer(value))
-}
-
-fn decimal(value: &str) -> Option<Cell> {
-    let magnitude = value.strip_prefix(['+', '-']).unwrap_or(value);
-    let (whole, fraction) = magnitude.split_once('.').unwrap_or((magnitude, ""));
-    let is_number = |text: &str| text.chars().all(|c| c.is_ascii_digit());
-    if magnitude.len() == usize::from(magnitude.contains('.'))
-        || !is_number(whole)
-        || !is_number(fraction)
-    {
-        return None;
-    }
-    let fraction = format!("{:0<2}", fraction.trim_end_matches('0'));
-    let unscaled: i128 = format!("{whole}{fraction}").parse().ok()?;
-    let negative = value.starts_with('-');
-    (fraction.len() == 2 && unscaled < 10_000_000).then_some(Cell::Integer(if negative {
-        -unscaled
-    } else {
-        unscaled
-    }))
-}
-
-fn date(value: &str) -> Option<NaiveDate> {
-    NaiveDate::parse_from_str(value, "%Y-%m-%d")
-        .ok()
-        .filter(|date| date.to_string() == value && (1..=9999).contains(&date.year()))
-}
-
-fn timestamp(value: &str) -> Option<(Cell, bool)> {
-    let (day, rest) = (value.get(..10)?, value.get(10..)?);
-    let time = match rest.strip_prefix(['T', ' ']) {
-        Some(time) => time,
-        None if rest.is_empty() => "00:00",
-        None => return None,
-    };
-    let (time, zone) = time.split_at(time.find(['Z', '+', '-']).unwrap_or(time.len()));
-    let (seconds, fraction) = time.split_once('.').unwrap_or((time, "0"));
-    let fraction = if time.contains('.') && seconds.len() != 8 {
-        return None;
-    } else {
-        fraction
-    };
-    let format = if seconds.len() == 5 { "%H:%M" } else { "%H:%M:%S" };
-    let clock = NaiveTime::parse_from_str(seconds, format).ok()?;
-    if clock.format(format).to_string() != seconds || seconds.ends_with(":60") {
-        return None;
-    }
-    let digits = format!("{:0<6}", fraction.trim_end_matches('0'));
-    if fraction.is_empty() || digits.len() > 6 || !digits.chars().all(|c| c.is_ascii_digit()) {
-        return None;
-    }
-    let offset = match zone {
-        "" | "Z" => FixedOffset::east_opt(0)?,
-        _ => {
-            let full = if zone.len() == 3 { format!("{zone}:00") } else { zone.to_owned() };
-            let offset: FixedOffset = full.parse().ok()?;
-            if full.replace("-00:00", "+00:00") != offset.to_string() {
-                return None;
-            }
-            offset
-        }
-    };
-    let local = NaiveDateTime::new(date(day)?, clock).and_utc().timestamp_micros();
-    let micros = local - i64::from(offset.local_minus_utc()) * 1_000_000;
-    let micros = micros + digits.parse::<i64>().ok()?;
-    Some((Cell::Integer(micros.into()), !zone.is_empty()))
 }

@@ -65,7 +65,7 @@ async fn ingest_with(fault: At) -> (Receipt, usize) {
     (receipts.into_iter().next().unwrap(), count)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_commit_names_its_quarantine_file() {
     let (receipt, files) = ingest_with(At("nothing", Fault::None)).await;
     assert_eq!((receipt.status, receipt.rows, receipt.rows_rejected), (Status::Committed, 1, 1));
@@ -73,14 +73,14 @@ async fn a_commit_names_its_quarantine_file() {
     assert_eq!(files, 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_quarantine_file_goes_with_the_commit_that_is_lost() {
     let (receipt, files) = ingest_with(At(".json", Fault::Conflict)).await;
     assert_eq!(receipt.error.map(|error| error.kind), Some(ErrorKind::Contention));
     assert_eq!((receipt.quarantine, receipt.rows_rejected, files), (None, 1, 0));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_quarantine_file_stays_where_the_commit_may_have_happened() {
     let late = Fault::DeliverLate(Duration::from_secs(3600));
     let (receipt, files) = ingest_with(At(".json", late)).await;

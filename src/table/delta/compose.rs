@@ -19,6 +19,7 @@ use delta_kernel::{
 };
 use url::Url;
 
+use super::evolve::Evolved;
 use super::layout::{self, Target};
 use super::{ENGINE_INFO, files, statistics};
 use crate::table::{Append, Creation, DataFile, Effect, Layout, Pointer, TableDefinition};
@@ -80,7 +81,11 @@ pub(super) fn append(
         .with_operation_parameters(parameters(append))
         .with_operation_metrics(metrics(append));
     let removed = files::to_remove(&append.removed)?;
-    if !append.files.is_empty() && removed.is_none() {
+    let evolved = evolved(append)?;
+    for field in evolved.into_iter().flat_map(|evolved| &evolved.added) {
+        builder = builder.add_column(field.clone());
+    }
+    if !append.files.is_empty() && removed.is_none() && evolved.is_none() {
         builder = builder.with_blind_append();
     }
     let mut transaction = builder.build(engine, Box::new(capture.clone()))?;
@@ -89,7 +94,8 @@ pub(super) fn append(
     }
     if !append.files.is_empty() {
         let target = Target {
-            schema: snapshot.schema(),
+            schema: evolved
+                .map_or_else(|| snapshot.schema(), |evolved| Arc::clone(&evolved.schema)),
             partition_by: transaction.logical_partition_columns().to_vec(),
             state: transaction.write_state()?,
         };
@@ -130,6 +136,12 @@ pub(super) fn creation(
     Ok(Creation { table_id, pointer, layout, inner: Arc::new(commit) })
 }
 
+fn evolved(append: &Append) -> KernelResult<Option<&Evolved>> {
+    let Some(evolution) = &append.evolution else { return Ok(None) };
+    let evolved = evolution.inner.downcast_ref();
+    evolved.map(Some).ok_or_else(|| KernelError::generic("a change of another format"))
+}
+
 /// What other engines call a commit of this effect.
 fn operation(effect: &Effect) -> UpdateTableOperation {
     match effect {
@@ -145,7 +157,12 @@ fn parameters(append: &Append) -> Vec<(&'static str, Option<String>)> {
         Effect::Replace { predicate } => (Some("Overwrite"), Some(predicate)),
         Effect::Delete { predicate } => (None, Some(predicate)),
     };
-    let of_effect = [("mode", mode.map(str::to_owned)), ("predicate", predicate.cloned())];
+    let added = append.columns_added();
+    let of_effect = [
+        ("mode", mode.map(str::to_owned)),
+        ("predicate", predicate.cloned()),
+        ("columnsAdded", serde_json::to_string(&added).ok().filter(|_| !added.is_empty())),
+    ];
     let quarantine = [("quarantine", append.quarantine.clone())];
     let of_all = [
         ("append", Some(append.id.to_string())),
