@@ -46,6 +46,8 @@ def dirty(inbox, table):
 
 
 def csv(**options):
+    """Options, with a dialect that is not to be found out: so much dirt may look like another."""
+    options = {"delimiter": ",", "quote": '"', "header": "true"} | options
     return [part for key, value in options.items() for part in ("--csv", f"{key}={value}")]
 
 
@@ -79,7 +81,7 @@ def commit_info(table):
 def test_by_default_one_bad_row_fails_its_object(dirty, table):
     clean, path = dirty
     lake.ingest_all(clean, table=table)
-    run = lake.ingest(path, table=table)
+    run = lake.ingest(path, table=table, arguments=csv())
     receipt = run.receipt(path)
     assert receipt["status"] == "failed", str(run)
     assert (receipt["error"]["line"], receipt["error"]["column"]) == (3, "price")
@@ -202,7 +204,7 @@ def test_what_a_killed_writer_quarantined_is_swept_and_nothing_else(dirty, inbox
         nowhere = subprocess.DEVNULL
         return subprocess.Popen(lake.command(*arguments), stdout=nowhere, stderr=nowhere)
 
-    holder = start("ingest", large, "--table", table, "--lease", "run")
+    holder = start("ingest", large, "--table", table, "--lease", "run", *csv())
     try:
         record = table / "_delta_log" / "_lakefeed" / "table.lease"
         wait_until(lambda: record.exists() and record.stat().st_size, "it takes the lease")
