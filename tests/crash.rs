@@ -89,7 +89,7 @@ fn feed(deed: &str) -> Feed {
         source: vec!["inbox".to_owned()],
         table: "table".to_owned(),
         // Else the bad row would have its say in what the column is.
-        columns: [("id".to_owned(), "int64".parse().unwrap())].into(),
+        columns: [("id".to_owned(), ColumnType::from_str("int64").unwrap().into())].into(),
         // So that some objects share files, and some have their own.
         stage_bytes_max: 4096,
         ..Feed::default()

@@ -151,6 +151,7 @@ fn entry(name: &str) -> Entry {
         version: 0,
         rows: 1,
         rows_rejected: 0,
+        quarantine: None,
         at: chrono::DateTime::UNIX_EPOCH,
         state: EntryState::In,
     }
@@ -571,6 +572,29 @@ async fn a_change_of_columns_that_have_changed_is_planned_again() {
     let late = world.plan(&pin, &["c"]);
     assert_eq!(columns_added(world.commit(pin, &late).await.unwrap()), ["y"]);
     assert_eq!(world.columns().await, ["id", "x", "y"]);
+}
+
+/// Its id, where columns are mapped, may be the one that the change would give.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_no_file_of_ours_stores_is_a_change_too() {
+    let world = World::new();
+    world.take(&["a"]).await;
+    let (plain, pin) = (world.pin().await, world.pin_with(&["x"]).await);
+    let (plan, changing) = (world.plan(&plain, &["b"]), world.plan(&pin, &["c"]));
+
+    let path = |version: u64| Path::from(format!("t/_delta_log/{version:020}.json"));
+    let first = world.table.store().get(&path(0)).await.unwrap().bytes().await.unwrap();
+    let first = String::from_utf8(first.to_vec()).unwrap();
+    let metadata = first.lines().find(|line| line.contains("\"metaData\"")).unwrap();
+    let nested = r#",{\"name\":\"address\",\"type\":{\"type\":\"struct\",\"fields\":[{\"name\":\"city\",\"type\":\"string\",\"nullable\":true,\"metadata\":{}}]},\"nullable\":true,\"metadata\":{}}]}","#;
+    let body = metadata.replacen(r#"]}","#, nested, 1);
+    assert_ne!(body, metadata);
+    let version = plain.version().unwrap() + 1;
+    world.table.store().put(&path(version), format!("{body}\n").into()).await.unwrap();
+
+    planned_again(&world.commit(pin, &changing).await.unwrap(), "columns have changed");
+    committed(world.commit(plain, &plan).await.unwrap());
+    assert_eq!(world.columns().await, ["id"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,8 +11,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    CsvOptions, DriftOptions, DynamoDbOptions, Feed, LeaseOptions, S3Options, Settings, values,
-    wrong,
+    ColumnOptions, CsvOptions, DriftOptions, DynamoDbOptions, Feed, LeaseOptions, S3Options,
+    Settings, values, wrong,
 };
 use crate::error::{Error, Position, Result};
 
@@ -122,9 +122,13 @@ impl Outline {
             }
             if let Some(DeValue::Table(columns)) = fields.get("columns").map(Spanned::get_ref) {
                 let place = format!("[feed.columns] of {name:?}");
-                columns.iter().for_each(|(column, value)| {
+                for (column, value) in columns.iter() {
                     outline.note(column.get_ref(), value, &place);
-                });
+                    if let DeValue::Table(options) = value.get_ref() {
+                        let place = format!("column {:?} of {name:?}", column.get_ref());
+                        outline.add::<ColumnOptions>(options, &place)?;
+                    }
+                }
             }
         }
         Ok(outline)

@@ -41,6 +41,10 @@ fn feed(lines: &str) -> Feed {
     Settings::parse(&text).unwrap_or_else(|error| panic!("{text}\n{error}")).feeds.remove(0)
 }
 
+fn column(lines: &str) -> Feed {
+    feed(&format!("[feed.columns.price]\n{lines}"))
+}
+
 fn option(line: &str) -> Feed {
     feed(&format!("[feed.csv]\n{line}"))
 }
@@ -73,6 +77,7 @@ fn the_page_has_every_field_and_no_other() {
     assert_eq!(names("`[[feed]]`"), fields_of::<Feed>());
     assert_eq!(names("`[feed.lease]`"), fields_of::<LeaseOptions>());
     assert_eq!(names("`[feed.csv]`"), fields_of::<CsvOptions>());
+    assert_eq!(names("`[feed.columns]`"), fields_of::<ColumnOptions>());
     assert_eq!(names("`[feed.drift]`"), fields_of::<DriftOptions>());
     assert_eq!(names("`[s3]`"), fields_of::<S3Options>());
     assert_eq!(names("`[dynamodb]`"), fields_of::<DynamoDbOptions>());
@@ -137,6 +142,14 @@ fn every_example_parses_and_says_something_of_its_field() {
     for Described { name, example, .. } in described("`[feed.csv]`") {
         assert!(example.starts_with(name), "{name}");
         assert_ne!(option(example), feed(""), "{name}");
+    }
+    for Described { name, example, .. } in described("`[feed.columns]`") {
+        assert!(example.contains(name), "{name}");
+        let without: String = example
+            .lines()
+            .filter(|line| !line.starts_with(name))
+            .fold(String::new(), |lines, line| lines + line + "\n");
+        assert_ne!(column(example), column(&without), "{name}");
     }
     for Described { name, example, .. } in described("`[feed.drift]`") {
         assert!(example.starts_with(name), "{name}");

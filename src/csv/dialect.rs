@@ -202,21 +202,15 @@ pub(super) struct FieldReader {
     quote: Option<u8>,
     escape: Option<u8>,
     comment: Option<u8>,
-    empty_is_null: bool,
-    other_nulls: Vec<Vec<u8>>,
 }
 
 impl FieldReader {
     pub(super) fn new(dialect: &Dialect) -> Self {
-        let (empty, other): (Vec<_>, Vec<_>) =
-            dialect.null_values.iter().partition(|null| null.is_empty());
         Self {
             delimiter: dialect.delimiter.clone(),
             quote: dialect.quote,
             escape: dialect.own_escape(),
             comment: dialect.comment,
-            empty_is_null: !empty.is_empty(),
-            other_nulls: other.into_iter().map(|null| null.clone().into_bytes()).collect(),
         }
     }
 
@@ -226,48 +220,42 @@ impl FieldReader {
         self.delimiter.len()
     }
 
-    /// Whether `text`, a field without its quotes, stands for null.
-    #[inline]
-    pub(super) fn is_null(&self, text: &[u8]) -> bool {
-        if text.is_empty() {
-            return self.empty_is_null;
-        }
-        !self.other_nulls.is_empty() && self.other_nulls.iter().any(|null| null == text)
-    }
-
     /// Whether a field of a well-shaped row is quoted; such a field ends with a quote too.
     #[inline]
     pub(super) fn is_quoted(&self, field: &[u8]) -> bool {
         field.first().is_some_and(|first| Some(*first) == self.quote)
     }
 
-    /// Whether a field may have escapes outside of quotes.
-    #[inline]
-    pub(super) fn is_escaped(&self, field: &[u8]) -> bool {
-        self.escape.is_some_and(|escape| memchr::memchr(escape, field).is_some())
-    }
-
-    /// Whether a field has neither quotes nor escapes, nor spaces around it.
+    /// Whether a field has neither quotes nor spaces around it, and can have no escapes.
     #[inline]
     pub(super) fn is_plain(&self, field: &[u8]) -> bool {
         !self.is_quoted(field)
             && field.first() != Some(&b' ')
             && field.last() != Some(&b' ')
-            && !self.is_escaped(field)
+            && self.escape.is_none()
     }
 
-    /// A field's text: without its quotes and escapes.
+    /// Whether a field is its own text.
+    #[inline]
+    pub(super) fn is_text(&self, field: &[u8]) -> bool {
+        !self.is_quoted(field) && self.escape.is_none()
+    }
+
+    /// A field's text: without its quotes and escapes. Of a misshapen row's field, quotes that are not
+    /// around it stay: `"a" b"` is `a" b`, and `"a" b` is as it is written.
     pub(super) fn text<'a>(&self, field: &'a [u8]) -> Cow<'a, [u8]> {
         match (self.quote, self.escape) {
-            (Some(quote), escape) if field.first() == Some(&quote) => {
-                let inner = field.get(1..field.len() - 1).unwrap_or_default();
+            (Some(quote), escape) if self.is_quoted(field) => {
+                let Some(inner) = field[1..].strip_suffix(&[quote]) else {
+                    return Cow::Borrowed(field);
+                };
                 let escape = escape.unwrap_or(quote);
                 match memchr::memchr2(quote, escape, inner) {
                     Some(_) => Cow::Owned(without_quote_escapes(inner, quote, escape)),
                     None => Cow::Borrowed(inner),
                 }
             }
-            (_, Some(escape)) if self.is_escaped(field) => {
+            (_, Some(escape)) if memchr::memchr(escape, field).is_some() => {
                 Cow::Owned(self.without_escapes(field, escape))
             }
             _ => Cow::Borrowed(field),
@@ -304,8 +292,9 @@ impl FieldReader {
 fn without_quote_escapes(inner: &[u8], quote: u8, escape: u8) -> Vec<u8> {
     let mut text = Vec::with_capacity(inner.len());
     let mut escaped = false;
-    for &byte in inner {
-        escaped = (byte == quote || byte == escape) && !escaped;
+    for (i, &byte) in inner.iter().enumerate() {
+        let doubles = byte == quote && inner.get(i + 1) == Some(&quote);
+        escaped = !escaped && (doubles || (byte == escape && escape != quote));
         if !escaped {
             text.push(byte);
         }
@@ -336,21 +325,15 @@ mod tests {
         assert_eq!(doubled.text(b"a\"b"), &b"a\"b"[..]);
         assert_eq!(doubled.text(br#""a""b""""#), &br#"a"b""#[..]);
         assert_eq!(doubled.text(br#""""#), &b""[..]);
+        assert_eq!(doubled.text(br#""a"b""c""#), &br#"a"b"c"#[..]);
+        assert_eq!(doubled.text(br#""a"b"#), &br#""a"b"#[..]);
+        assert_eq!(doubled.text(b"\""), &b"\""[..]);
         let escaped = FieldReader::new(&Dialect { escape: Some(b'\\'), ..Default::default() });
         assert_eq!(escaped.text(br#""a\"b\\c\d""#), &br#"a"b\cd"#[..]);
         assert_eq!(escaped.text(br#""a""b""#), &br#"a"b"#[..]);
         let unquoted = FieldReader::new(&Dialect { quote: None, ..Default::default() });
         assert_eq!(unquoted.text(br#""a""#), &br#""a""#[..]);
         assert!(!unquoted.is_quoted(b""));
-    }
-
-    #[test]
-    fn nulls() {
-        let null_values = vec!["NA".into(), "-".into()];
-        let reader = FieldReader::new(&Dialect { null_values, ..Default::default() });
-        assert!(reader.is_null(b"NA") && reader.is_null(b"-"));
-        assert!(!reader.is_null(b"") && !reader.is_null(b"N"));
-        assert!(FieldReader::new(&Dialect::default()).is_null(b""));
     }
 
     #[test]

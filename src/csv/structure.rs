@@ -1,14 +1,15 @@
 //! Finding rows and fields: one pass over the bytes that notes where each field ends.
 //!
-//! A block of 64 bytes becomes a bit mask of the bytes that can mean something, and only those are
-//! looked at. The pass looks back but never ahead, so that it can stop and go on anywhere: of what
-//! several bytes mean together, such as a delimiter or CRLF, it is the last one that is marked.
+//! Only the bytes that can mean something, which [`super::marks`] finds, are looked at. The pass looks
+//! back but never ahead, so that it can stop and go on anywhere: of what several bytes mean together,
+//! such as a delimiter or CRLF, it is the last one that is marked.
 //!
 //! A row whose quotes make no sense is its first line only, so that a stray quote doesn't swallow the
 //! rows after it. If the pass has gone further by then, it goes back to the line after.
 
 use super::decode::Limits;
 use super::dialect::{Dialect, LineEnding};
+use super::marks::{BLOCK_BYTES, Marker};
 
 /// How many field ends are held before the pass waits for the rows to be taken.
 const BOUNDS_MAX: usize = 1 << 20;
@@ -16,14 +17,11 @@ const BOUNDS_MAX: usize = 1 << 20;
 /// How many bytes may be read again, for each byte that was passed and for each that a row may have.
 const RESYNC_BYTES_PER_BYTE_MAX: u64 = 8;
 
-const BLOCK_BYTES: usize = 64;
-
 /// The complete rows of a buffer, and how far the row after them has been read.
 #[derive(Debug)]
 pub(super) struct Structure {
+    marker: Marker,
     delimiter: Vec<u8>,
-    /// The last byte of `delimiter`.
-    delimiter_end: u8,
     quote: Option<u8>,
     escape: Option<u8>,
     comment: Option<u8>,
@@ -73,6 +71,14 @@ enum State {
     NoRow,
 }
 
+/// What comes after a closing quote.
+enum After {
+    /// A delimiter, or a line end.
+    End,
+    PartOfDelimiter,
+    Text,
+}
+
 /// A row that cannot be told apart into the expected fields. In the bounds its fields are empty.
 #[derive(Debug)]
 pub(super) struct Misshapen {
@@ -100,7 +106,7 @@ impl Structure {
     pub(super) fn new(dialect: &Dialect, fields_per_row: usize, limits: &Limits) -> Self {
         let skips = dialect.skip_lines > 0;
         let mut structure = Self {
-            delimiter_end: dialect.delimiter.last().copied().unwrap_or_default(),
+            marker: Marker::new(dialect),
             delimiter: dialect.delimiter.clone(),
             quote: dialect.quote,
             escape: dialect.own_escape(),
@@ -143,14 +149,9 @@ impl Structure {
     }
 
     /// The bounds of all complete rows: see [`super::column::Rows`].
-    pub(super) fn bounds(&mut self) -> &mut [u32] {
+    pub(super) fn bounds(&self) -> &[u32] {
         let complete = self.rows * self.stride();
-        &mut self.bounds[..complete]
-    }
-
-    /// How many fields a row must have.
-    pub(super) fn fields_per_row(&self) -> usize {
-        self.fields_per_row
+        &self.bounds[..complete]
     }
 
     /// How many bounds a row has.
@@ -191,17 +192,19 @@ impl Structure {
         while self.scanned < buffer.len() && self.bounds.len() < BOUNDS_MAX && !self.exhausted {
             let rest = &buffer[self.scanned..];
             let (marks, length) = match rest.first_chunk::<BLOCK_BYTES>() {
-                Some(block) => (self.marks(block), BLOCK_BYTES),
+                Some(block) => (self.marker.marks(block), BLOCK_BYTES),
                 None => {
                     let mut block = [0; BLOCK_BYTES];
                     block[..rest.len()].copy_from_slice(rest);
-                    (self.marks(&block), rest.len())
+                    (self.marker.marks(&block), rest.len())
                 }
             };
             let to_its_end = if !marks.quoting && self.is_plain() {
                 self.scan_plain(buffer, marks.bytes)
+            } else if self.plain {
+                self.scan_any::<true>(buffer, marks.bytes)
             } else {
-                self.scan_any(buffer, marks.bytes)
+                self.scan_any::<false>(buffer, marks.bytes)
             };
             if to_its_end {
                 self.scanned += length;
@@ -282,25 +285,26 @@ impl Structure {
         true
     }
 
-    fn scan_any(&mut self, buffer: &[u8], mut marks: u64) -> bool {
+    /// What is only in dialects that are not plain is compiled for those alone.
+    fn scan_any<const PLAIN: bool>(&mut self, buffer: &[u8], mut marks: u64) -> bool {
         while marks != 0 {
             let position = self.scanned + marks.trailing_zeros() as usize;
             marks &= marks - 1;
-            if std::mem::take(&mut self.after_cr)
-                && position == self.row_start
-                && buffer[position] == b'\n'
-            {
-                self.restart_row(position + 1);
-                continue;
-            }
-            if self.fields == 0 && self.state == State::Unquoted && self.is_comment(buffer) {
-                self.state = State::NoRow;
+            if !PLAIN {
+                let ends_crlf = std::mem::take(&mut self.after_cr) && position == self.row_start;
+                if ends_crlf && buffer[position] == b'\n' {
+                    self.restart_row(position + 1);
+                    continue;
+                }
+                if self.fields == 0 && self.state == State::Unquoted && self.is_comment(buffer) {
+                    self.state = State::NoRow;
+                }
             }
             if self.state != State::NoRow && position - self.row_start > self.row_bytes_max {
                 self.outgrow(buffer, position);
                 return false;
             }
-            if !self.step(buffer, position) {
+            if !self.step::<PLAIN>(buffer, position) {
                 return false;
             }
         }
@@ -308,10 +312,11 @@ impl Structure {
     }
 
     /// Takes the marked byte at `position` into account.
-    fn step(&mut self, buffer: &[u8], position: usize) -> bool {
+    #[inline]
+    fn step<const PLAIN: bool>(&mut self, buffer: &[u8], position: usize) -> bool {
         let byte = buffer[position];
         match self.state {
-            State::Unquoted => self.unquoted(buffer, position),
+            State::Unquoted => self.unquoted::<PLAIN>(buffer, position),
             State::Quoted if self.escaped == Some(position) => true,
             State::Quoted => {
                 if Some(byte) == self.quote {
@@ -321,7 +326,29 @@ impl Structure {
                 }
                 true
             }
-            State::AfterQuote { closed } => self.after_quote(buffer, closed, position),
+            State::AfterQuote { closed } if position == closed + 1 && Some(byte) == self.quote => {
+                self.state = State::Quoted;
+                true
+            }
+            State::AfterQuote { closed }
+                if PLAIN && position == closed + 1 && Some(byte) != self.escape =>
+            {
+                self.state = State::Unquoted;
+                self.unquoted::<PLAIN>(buffer, position)
+            }
+            State::AfterQuote { closed } => match self.after_quote(buffer, closed, position) {
+                After::End => {
+                    self.state = State::Unquoted;
+                    self.unquoted::<PLAIN>(buffer, position)
+                }
+                After::PartOfDelimiter => true,
+                After::Text => {
+                    !self.go_back(buffer, position, Shape::TextAfterQuote) && {
+                        self.state = State::Malformed;
+                        self.step::<PLAIN>(buffer, position)
+                    }
+                }
+            },
             State::Malformed => {
                 !self.line_ending.ends_at(buffer, position) || self.end_line(buffer, position)
             }
@@ -339,23 +366,28 @@ impl Structure {
         }
     }
 
-    fn unquoted(&mut self, buffer: &[u8], position: usize) -> bool {
+    #[inline]
+    fn unquoted<const PLAIN: bool>(&mut self, buffer: &[u8], position: usize) -> bool {
         let byte = buffer[position];
         if self.escaped.is_some_and(|escaped| covers(buffer, escaped, position)) {
             return true;
         }
-        if self.line_ending.ends_at(buffer, position) {
+        if PLAIN && byte == b'\n' {
+            return self.end_row(buffer, position);
+        }
+        if !PLAIN && self.line_ending.ends_at(buffer, position) {
             return self.end_line(buffer, position);
         }
-        if byte == self.delimiter_end {
-            let next = position + 1;
-            if let Some(start) = self.delimiter_before(buffer, next) {
-                self.end_field(start, next);
+        if Some(byte) == self.quote {
+            if position == self.field_start {
+                self.state = State::Quoted;
             }
-        } else if Some(byte) == self.quote && position == self.field_start {
-            self.state = State::Quoted;
         } else if Some(byte) == self.escape {
             self.escaped = Some(position + 1);
+        } else if PLAIN {
+            self.end_field(position, position + 1);
+        } else if let Some(start) = self.delimiter_before(buffer, position + 1) {
+            self.end_field(start, position + 1);
         }
         true
     }
@@ -367,29 +399,21 @@ impl Structure {
         (whole && self.escaped.is_none_or(|escaped| escaped < start)).then_some(start)
     }
 
-    fn after_quote(&mut self, buffer: &[u8], closed: usize, position: usize) -> bool {
+    /// What is between the quote at `closed`, which closes a field, and the end of `position`.
+    fn after_quote(&self, buffer: &[u8], closed: usize, position: usize) -> After {
         let after = &buffer[closed + 1..=position];
-        if position == closed + 1 && Some(buffer[position]) == self.quote {
-            self.state = State::Quoted;
-            return true;
-        }
-        if self.delimiter.starts_with(after) && after.len() < self.delimiter.len() {
-            return true;
-        }
         let ends_line = match after {
             b"\n" | b"\r" => self.line_ending.ends_at(buffer, position),
             b"\r\n" => self.line_ending.drops_cr(),
             _ => false,
         };
         if ends_line || after == self.delimiter {
-            self.state = State::Unquoted;
-            return self.unquoted(buffer, position);
+            After::End
+        } else if self.delimiter.starts_with(after) {
+            After::PartOfDelimiter
+        } else {
+            After::Text
         }
-        if self.go_back(buffer, position, Shape::TextAfterQuote) {
-            return false;
-        }
-        self.state = State::Malformed;
-        self.step(buffer, position)
     }
 
     #[inline]
@@ -521,35 +545,6 @@ impl Structure {
         self.exhausted = self.resync_bytes > passed.saturating_mul(RESYNC_BYTES_PER_BYTE_MAX);
         true
     }
-
-    #[inline(always)]
-    fn marks(&self, block: &[u8; BLOCK_BYTES]) -> Marks {
-        match self.line_ending {
-            LineEnding::Lf | LineEnding::Crlf => self.marks_with(block, b'\n', None),
-            LineEnding::Cr => self.marks_with(block, b'\r', None),
-            LineEnding::Mixed => self.marks_with(block, b'\n', Some(b'\r')),
-        }
-    }
-
-    #[inline(always)]
-    fn marks_with(&self, block: &[u8; BLOCK_BYTES], line_end: u8, other: Option<u8>) -> Marks {
-        let mut bytes = 0;
-        let mut quoting = 0;
-        let quote = self.quote.unwrap_or(line_end);
-        let escape = self.escape.unwrap_or(line_end);
-        for (i, word) in block.as_chunks::<8>().0.iter().enumerate() {
-            let word = u64::from_le_bytes(*word);
-            let mut ends = equal_bytes(word, self.delimiter_end) | equal_bytes(word, line_end);
-            if let Some(other) = other {
-                ends |= equal_bytes(word, other);
-            }
-            let quotes = equal_bytes(word, quote);
-            let escapes = equal_bytes(word, escape);
-            quoting |= (quotes | escapes) & !ends;
-            bytes |= gather(ends | quotes | escapes) << (8 * i);
-        }
-        Marks { bytes, quoting: quoting != 0 }
-    }
 }
 
 /// Whether an escape before the byte at `escaped` makes the one at `position` data: the byte itself,
@@ -558,41 +553,9 @@ fn covers(buffer: &[u8], escaped: usize, position: usize) -> bool {
     escaped == position || (escaped + 1 == position && buffer[escaped..=position] == *b"\r\n")
 }
 
-/// What a block holds.
-struct Marks {
-    /// A bit for each byte that can mean something.
-    bytes: u64,
-    /// Whether there is a quote or an escape among them.
-    quoting: bool,
-}
-
-const LOW_BITS: u64 = 0x7F7F_7F7F_7F7F_7F7F;
-
-/// The high bit of each byte of `word` that equals `byte`; exact, without carries between bytes.
-#[inline]
-pub(super) fn equal_bytes(word: u64, byte: u8) -> u64 {
-    let difference = word ^ (u64::from(byte) * 0x0101_0101_0101_0101);
-    !(((difference & LOW_BITS) + LOW_BITS) | difference | LOW_BITS)
-}
-
-/// The high bits of the eight bytes as the low eight bits, first byte first.
-#[inline]
-fn gather(high_bits: u64) -> u64 {
-    (high_bits >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn marks_are_exact() {
-        for value in 0..=255_u8 {
-            let word = u64::from_le_bytes([value, b',', 0, 255, b',' ^ 0x80, value, b'-', b',']);
-            let expected = if value == b',' { 0b1010_0011 } else { 0b1000_0010 };
-            assert_eq!(gather(equal_bytes(word, b',')), expected, "{value}");
-        }
-    }
 
     fn rows(dialect: &Dialect, text: &str, fields: usize) -> Vec<Result<Vec<String>, Shape>> {
         let mut structure = Structure::new(dialect, fields, &Limits::default());

@@ -10,10 +10,14 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
 
-use super::schema::{folded_name, legal_name};
+use super::schema::{folded_name, formats, legal_name};
 use super::widen;
-use crate::config::{DriftOptions, Feed, MatchBy, MissingColumns, NameCase, NewColumns};
-use crate::csv::{DecodePlan, Dialect, Inference, Limits, Sample, Target};
+use crate::config::{
+    ColumnOptions, DriftOptions, Feed, MatchBy, MissingColumns, NameCase, NewColumns,
+};
+use crate::csv::{
+    DecodePlan, Dialect, Formats, Inference, Limits, RowRules, Sample, Target, ValueFormat,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Layout, SchemaChange, WiderTypes};
 
@@ -56,6 +60,8 @@ pub(super) struct Matcher<'a> {
     wider: Option<WiderTypes>,
     /// The columns that must not be.
     fixed: Vec<usize>,
+    formats: Formats,
+    rules: RowRules,
 }
 
 impl<'a> Matcher<'a> {
@@ -66,7 +72,8 @@ impl<'a> Matcher<'a> {
         let columns =
             (0..layout.schema.fields().len()).filter(|&i| !ours.contains(&Some(i))).collect();
         let can_rescue = feed.rescued_column().is_some();
-        let given = feed.columns.keys().filter_map(|name| position(name));
+        let has_type = |(_, options): &(&String, &ColumnOptions)| options.column_type.is_some();
+        let given = feed.columns.iter().filter(has_type).filter_map(|(name, _)| position(name));
         Self {
             layout,
             options: feed.drift,
@@ -75,6 +82,8 @@ impl<'a> Matcher<'a> {
             can_rescue,
             wider: wider.filter(|_| feed.drift.widen),
             fixed: layout.partition_columns.iter().copied().chain(given).collect(),
+            formats: formats(feed),
+            rules: feed.csv.row_rules(),
         }
     }
 
@@ -111,6 +120,8 @@ impl<'a> Matcher<'a> {
             schema: Arc::clone(&self.layout.schema),
             fields: header.iter().zip(found).map(target).collect(),
             rescued: self.rescued,
+            formats: self.formats(),
+            rules: self.rules,
         };
         let drift = Drift {
             new: if adds { new } else { Vec::new() },
@@ -237,7 +248,14 @@ impl<'a> Matcher<'a> {
         self.layout.schema.field(column).name()
     }
 
-    fn names(&self) -> Vec<&'a str> {
+    /// How the values of each column are written.
+    fn formats(&self) -> Vec<Arc<ValueFormat>> {
+        let fields = self.layout.schema.fields().iter();
+        fields.map(|field| self.formats.of(&folded_name(field.name()))).collect()
+    }
+
+    /// The names of the columns that objects feed.
+    pub fn names(&self) -> Vec<&'a str> {
         self.columns.iter().map(|&column| self.name(column)).collect()
     }
 }
@@ -275,8 +293,8 @@ pub(super) fn change<'a>(
             if seen.insert(folded) {
                 let legal = legal_name(name);
                 let wanted = feed.columns.get(name).or_else(|| feed.columns.get(&legal));
-                let data_type = match wanted {
-                    Some(wanted) => wanted.data_type().clone(),
+                let data_type = match wanted.and_then(ColumnOptions::type_in_new_table) {
+                    Some(wanted) => wanted,
                     None if !feed.csv.infer => DataType::Utf8,
                     None => inferred.clone(),
                 };
@@ -295,8 +313,8 @@ fn has_rows(sample: Sample<'_>, dialect: &Dialect) -> Result<bool> {
     if !sample.whole {
         return Ok(true);
     }
-    let mut inference = Inference::new(dialect.clone(), folded_name);
-    inference.observe(sample)?;
+    let mut inference = Inference::new(folded_name);
+    inference.observe(sample, dialect)?;
     Ok(inference.rows() > 0)
 }
 

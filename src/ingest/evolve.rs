@@ -12,7 +12,7 @@ use super::Run;
 use super::budget::Limits;
 use super::drift::{self, Drift};
 use super::rows::Rows;
-use super::schema::{SAMPLE_OBJECTS_MAX, observe_some};
+use super::schema::{SAMPLE_OBJECTS_MAX, names, observe_some};
 use super::task::{Candidate, Task};
 use crate::commit::Pin;
 use crate::config::NewColumns;
@@ -31,8 +31,10 @@ impl Run<'_> {
         // is made by what was taken before them.
         while !drifting.is_empty() && !self.has_lost && pin.snapshot().is_some() {
             let sampled = drifting.iter().take(SAMPLE_OBJECTS_MAX).map(|(task, _)| task.clone());
+            let columns = names(pin.layout());
+            let sampled = sampled.collect();
             let observed =
-                observe_some(self.feed, sampled.collect(), SAMPLE_OBJECTS_MAX, &self.time).await;
+                observe_some(self.feed, sampled, &columns, SAMPLE_OBJECTS_MAX, &self.time).await;
             for (task, error) in observed.failed {
                 drifting.retain(|(other, _)| other.candidate.name != task.candidate.name);
                 again.extend(self.give_up(task, &error));
@@ -82,7 +84,8 @@ impl Run<'_> {
             }
         }
         let all = drifting.iter().map(|(task, _)| task.clone()).collect();
-        let observed = observe_some(self.feed, all, usize::MAX, &self.time).await;
+        let columns = names(pin.layout());
+        let observed = observe_some(self.feed, all, &columns, usize::MAX, &self.time).await;
         match observed.schema? {
             Some(inferred) => self.change(pin, &drifting, &inferred).await,
             None => Ok(pin.clone()),

@@ -106,7 +106,9 @@ pub async fn plan(
     drop(looked);
     let taken_bytes: Vec<u64> = tasks.iter().map(|task| task.object.size_bytes).collect();
     let time = Timekeeper::new(environment);
-    let observed = schema::observe_some(feed, tasks, schema::SAMPLE_OBJECTS_MAX, &time).await;
+    let names = pin.as_ref().map(|pin| schema::names(pin.layout())).unwrap_or_default();
+    let observed =
+        schema::observe_some(feed, tasks, &names, schema::SAMPLE_OBJECTS_MAX, &time).await;
     for (task, error) in observed.failed {
         refuse(&mut objects, &task, &error);
     }

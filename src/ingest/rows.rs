@@ -5,16 +5,17 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 
 use super::Run;
+use super::bad_rows::{Findings, Judge};
 use super::budget::{CHUNK_BYTES, Limits};
 use super::drift::{Drift, Fit, Matcher};
 use super::task::{Facts, Task};
+use super::text::TextReader;
 use crate::commit::Pin;
-use crate::config::Feed;
-use crate::csv::{Decoded, Decoder, Dialect, Reject, Sample};
+use crate::config::{BadRows, Feed};
+use crate::csv::{Decoded, Decoder, Detection, Reject, Sample, detect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Entry;
 use crate::receipt::Observer;
-use crate::source::SourceReader;
 use crate::table::{Layout, WiderTypes};
 
 /// A stream of one object's batches, in the table's columns.
@@ -24,28 +25,35 @@ pub(super) struct Rows<'a> {
     /// How the table's columns can be widened, if they can be.
     wider: Option<WiderTypes>,
     limits: &'a Limits,
-    dialect: Dialect,
     /// The column that holds the source's name, and the name.
     source_column: Option<(usize, &'a str)>,
     uri: &'a str,
     observer: &'a dyn Observer,
     observed_bytes: u64,
 
-    reader: SourceReader,
-    /// Decompressed bytes: those at `start..` wait to be decoded.
+    reader: TextReader,
+    /// Text: those at `start..` wait to be decoded.
     buffer: Vec<u8>,
     start: usize,
     at_end: bool,
     decoder: Option<Decoder>,
+    /// How the object is written, once its start was looked at.
+    detection: Option<Detection>,
     /// What the table lacks for it: if anything, there are no batches.
     drift: Option<Drift>,
     rows: u64,
+    judge: Judge<'a>,
+    quarantines: bool,
+    /// Rows to be quarantined.
+    rejects: Vec<Reject>,
 }
 
 /// An object that was to be decoded wholly.
 pub(super) enum Staged {
     Whole {
         batches: Vec<RecordBatch>,
+        /// The rows that are to be quarantined.
+        rejects: Vec<Reject>,
         facts: Facts,
     },
     /// It holds nothing, not even a header.
@@ -66,18 +74,21 @@ impl<'a> Rows<'a> {
             layout,
             wider: pin.snapshot().and_then(|snapshot| run.table.wider_types(snapshot)),
             limits,
-            dialect: run.feed.csv.dialect_options().or_default(),
             source_column: source_column.map(|column| (column, task.candidate.name.as_str())),
             uri: &task.object.location.uri,
             observer: run.observer,
             observed_bytes: 0,
-            reader: task.object.open(),
+            reader: TextReader::open(&task.object, &run.feed.csv),
             buffer: Vec::new(),
             start: 0,
             at_end: false,
             decoder: None,
+            detection: None,
             drift: None,
             rows: 0,
+            judge: Judge::new(&run.feed.csv),
+            quarantines: run.feed.csv.bad_rows == BadRows::Quarantine,
+            rejects: Vec::new(),
         }
     }
 
@@ -85,18 +96,19 @@ impl<'a> Rows<'a> {
     ///
     /// # Errors
     /// Those of [`Rows::next`].
-    pub async fn stage(mut self) -> Result<Staged> {
+    pub async fn stage(&mut self) -> Result<Staged> {
         let (mut batches, mut bytes) = (Vec::new(), 0);
         while let Some(batch) = self.next().await? {
             bytes += batch.get_array_memory_size() as u64;
-            if bytes > self.limits.stage_bytes_max {
+            if bytes + self.rejects_bytes() > self.limits.stage_bytes_max {
                 return Ok(Staged::TooLarge);
             }
             batches.push(batch);
         }
+        let rejects = self.take_rejects();
         Ok(match (self.drift.take(), &self.decoder) {
             (Some(drift), _) => Staged::Drifts(drift),
-            (None, Some(_)) => Staged::Whole { batches, facts: self.facts() },
+            (None, Some(_)) => Staged::Whole { batches, rejects, facts: self.facts() },
             (None, None) => Staged::Empty,
         })
     }
@@ -119,7 +131,7 @@ impl<'a> Rows<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::SourceInvalid`] with its place for a bad row, and those of
-    /// [`SourceReader::read`] and [`Decoder::decode`].
+    /// [`TextReader::read`] and [`Decoder::decode`].
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
         let next = self.advance().await;
         let read = self.reader.bytes_read();
@@ -131,9 +143,29 @@ impl<'a> Rows<'a> {
                 self.rows += batch.num_rows() as u64;
                 Ok(Some(batch))
             }
-            Ok(None) => Ok(None),
+            Ok(None) => {
+                let judged = self.judge.end(self.rows);
+                judged.map(|()| None).map_err(|error| error.with_object(self.uri))
+            }
             Err(error) => Err(error.with_object(self.uri)),
         }
+    }
+
+    /// The rows since the last time that are to be quarantined.
+    pub fn take_rejects(&mut self) -> Vec<Reject> {
+        std::mem::take(&mut self.rejects)
+    }
+
+    fn rejects_bytes(&self) -> u64 {
+        let bytes = |reject: &Reject| {
+            size_of::<Reject>() + reject.raw.len() + reject.complaint.reason.len()
+        };
+        self.rejects.iter().map(bytes).sum::<usize>() as u64
+    }
+
+    /// The bad rows so far.
+    pub fn findings(&self) -> Findings {
+        self.judge.findings().clone()
     }
 
     /// Bytes of the object that were read so far, as stored.
@@ -145,7 +177,6 @@ impl<'a> Rows<'a> {
     pub fn facts(&self) -> Facts {
         Facts {
             rows: self.rows,
-            rows_rejected: 0,
             bytes_read: self.reader.bytes_read(),
             content: Entry::render_content(self.reader.content_hash()),
         }
@@ -175,15 +206,21 @@ impl<'a> Rows<'a> {
     /// Reads until the header is there, and makes the decoder for it; nothing for an object that
     /// ends before it has one, or that the table lacks something for.
     async fn begin(&mut self) -> Result<Option<Decoder>> {
+        let matcher = Matcher::new(self.feed, self.layout, self.wider);
+        let options = self.feed.csv.dialect_options();
         loop {
             self.fill().await?;
             let sample = Sample { bytes: &self.buffer, whole: self.at_end };
-            if let Some(header) = crate::csv::read_header(sample, &self.dialect)? {
-                let matcher = Matcher::new(self.feed, self.layout, self.wider);
-                let fit = matcher.fit(&header, &self.dialect, self.limits.decode, sample)?;
+            let detection = detect(sample, &options, &matcher.names());
+            let dialect = detection.dialect.clone();
+            self.detection = Some(detection);
+            let header = crate::csv::read_header(sample, &dialect);
+            if let Some(header) = header.map_err(|error| self.reader.locate(error))? {
+                let fit = matcher.fit(&header, &dialect, self.limits.decode, sample)?;
                 return match fit {
                     Fit::Fits(plan) => {
-                        Decoder::new(plan, &self.dialect, self.limits.decode).map(Some)
+                        let decoder = Decoder::new(plan, &dialect, self.limits.decode)?;
+                        Ok(Some(decoder.with_offsets(self.reader.offsets())))
                     }
                     Fit::Drifts(drift) => {
                         self.drift = Some(drift);
@@ -221,12 +258,13 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// The feed's policy for bad rows: one bad row fails its object.
-    fn accept(&self, decoded: Decoded) -> Result<RecordBatch> {
-        match decoded.rejects.into_iter().next() {
-            Some(reject) => Err(bad_row(reject).with_object(self.uri)),
-            None => self.with_source(decoded.batch),
+    /// The good rows, where the bad ones are not too many.
+    fn accept(&mut self, decoded: Decoded) -> Result<RecordBatch> {
+        self.judge.add(&decoded).map_err(|error| error.with_object(self.uri))?;
+        if self.quarantines {
+            self.rejects.extend(decoded.rejects);
         }
+        self.with_source(decoded.batch)
     }
 
     fn with_source(&self, batch: RecordBatch) -> Result<RecordBatch> {
@@ -240,11 +278,4 @@ impl<'a> Rows<'a> {
                 .with_cause(cause)
         })
     }
-}
-
-fn bad_row(reject: Reject) -> Error {
-    Error::new(ErrorKind::SourceInvalid, reject.reason).with_position(reject.position).with_advice(
-        "mend the row, or give the column another type with [feed.columns]; nothing of the object \
-         was taken",
-    )
 }

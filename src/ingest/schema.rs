@@ -7,9 +7,10 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use super::budget::CHUNK_BYTES;
 use super::task::Task;
+use super::text::TextReader;
 use super::time::Timekeeper;
-use crate::config::Feed;
-use crate::csv::{Inference, Sample};
+use crate::config::{ColumnOptions, CsvOptions, Feed};
+use crate::csv::{Formats, Inference, Sample, detect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Layout, TableDefinition};
 
@@ -27,15 +28,17 @@ pub(super) struct Observed {
 }
 
 /// Looks at the first bytes of some of `tasks`: as many as it takes to see rows of `objects_max` of
-/// them. Not of fewer where time runs out: a table's columns are for ever.
+/// them. Not of fewer where time runs out: a table's columns are for ever. `columns` are the names of
+/// those that the table has already.
 pub(super) async fn observe_some(
     feed: &Feed,
     tasks: Vec<Task>,
+    columns: &[&str],
     objects_max: usize,
     time: &Timekeeper<'_>,
 ) -> Observed {
     let mut observed = Observed { schema: Ok(None), failed: vec![], tasks: vec![] };
-    let mut inference = Inference::new(feed.csv.dialect_options().or_default(), folded_name);
+    let mut inference = Inference::new(folded_name).with_formats(formats(feed));
     let bytes_max = usize::try_from(feed.sample_bytes_max).unwrap_or(usize::MAX);
     let share = bytes_max / tasks.len().clamp(1, SAMPLE_OBJECTS_MAX);
     let mut with_rows = 0;
@@ -48,7 +51,7 @@ pub(super) async fn observe_some(
             observed.schema = Err(objection);
             return observed;
         }
-        match observe(&mut inference, &task, share.max(1), bytes_max).await {
+        match observe(&mut inference, &task, &feed.csv, columns, share.max(1), bytes_max).await {
             Ok(has_rows) => {
                 with_rows += usize::from(has_rows);
                 observed.tasks.push(task);
@@ -70,13 +73,19 @@ pub(super) async fn observe_some(
 async fn observe(
     inference: &mut Inference,
     task: &Task,
+    options: &CsvOptions,
+    columns: &[&str],
     bytes: usize,
     bytes_max: usize,
 ) -> Result<bool> {
     let rows_before = inference.rows();
     for bytes in [bytes, bytes_max] {
-        let (bytes, whole) = sample(task, bytes).await?;
-        inference.observe(Sample { bytes: &bytes, whole })?;
+        let mut reader = TextReader::open(&task.object, options);
+        let (bytes, whole) = sample(&mut reader, bytes).await?;
+        let sample = Sample { bytes: &bytes, whole };
+        let dialect = detect(sample, &options.dialect_options(), columns).dialect;
+        let observed = inference.observe(sample, &dialect);
+        observed.map_err(|error| reader.locate(error))?;
         if whole || inference.rows() > rows_before {
             return Ok(inference.rows() > rows_before);
         }
@@ -85,9 +94,8 @@ async fn observe(
         .with_advice("check its quotes and line ends, or raise sample_bytes_max"))
 }
 
-/// The first `bytes_max` bytes of an object, decompressed, and whether they are all.
-async fn sample(task: &Task, bytes_max: usize) -> Result<(Vec<u8>, bool)> {
-    let mut reader = task.object.open();
+/// The first `bytes_max` bytes of an object's text, and whether they are all.
+async fn sample(reader: &mut TextReader, bytes_max: usize) -> Result<(Vec<u8>, bool)> {
     let mut bytes = Vec::new();
     while bytes.len() < bytes_max {
         let end = bytes.len();
@@ -113,8 +121,8 @@ pub(super) fn define(feed: &Feed, inferred: &Schema) -> Result<TableDefinition> 
         let name = legal_name(field.name());
         let wanted = feed.columns.get(field.name()).or_else(|| feed.columns.get(&name));
         overrides.retain(|column| *column != field.name() && **column != name);
-        let data_type = match wanted {
-            Some(wanted) => wanted.data_type().clone(),
+        let data_type = match wanted.and_then(ColumnOptions::type_in_new_table) {
+            Some(wanted) => wanted,
             None if !feed.csv.infer => DataType::Utf8,
             None => field.data_type().clone(),
         };
@@ -156,7 +164,8 @@ pub(super) fn define(feed: &Feed, inferred: &Schema) -> Result<TableDefinition> 
 /// # Errors
 /// [`ErrorKind::Configuration`].
 pub(super) fn check_feed(feed: &Feed, layout: &Layout, table: &str) -> Result<()> {
-    for (name, wanted) in &feed.columns {
+    for (name, options) in &feed.columns {
+        let Some(wanted) = &options.column_type else { continue };
         let Ok(field) = layout.schema.field_with_name(name) else { continue };
         if field.data_type() != wanted.data_type() {
             return Err(configuration(format!(
@@ -209,6 +218,16 @@ pub(super) fn check_feed(feed: &Feed, layout: &Layout, table: &str) -> Result<()
         .with_advice("take it out: a table keeps the partitions it was made with"));
     }
     Ok(())
+}
+
+/// The names of a table's columns.
+pub(super) fn names(layout: &Layout) -> Vec<&str> {
+    layout.schema.fields().iter().map(|field| field.name().as_str()).collect()
+}
+
+/// How the values of the feed's columns are written, by the names that a table tells apart.
+pub(super) fn formats(feed: &Feed) -> Formats {
+    feed.formats(folded_name)
 }
 
 /// A column's name without the characters that Delta and Parquet forbid in one.

@@ -197,7 +197,7 @@ impl Run<'_> {
             Mode::Overwrite => usize::MAX,
             Mode::Once | Mode::Again | Mode::Append => schema::SAMPLE_OBJECTS_MAX,
         };
-        let observed = schema::observe_some(self.feed, tasks, objects_max, &self.time).await;
+        let observed = schema::observe_some(self.feed, tasks, &[], objects_max, &self.time).await;
         for (task, error) in observed.failed {
             selection.again.extend(self.give_up(task, &error));
         }

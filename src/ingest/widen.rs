@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
 
-use crate::csv::{DecodePlan, Decoder, Dialect, Limits, Sample};
+use crate::csv::{DecodePlan, Decoder, Dialect, Limits, LongRows, RowRules, Sample, Target};
 use crate::error::Result;
 use crate::table::WiderTypes;
 
@@ -76,7 +76,15 @@ fn with_types(plan: &DecodePlan, types: &HashMap<usize, DataType>) -> DecodePlan
         None => Arc::clone(field),
     };
     let fields: Vec<Arc<Field>> = plan.schema.fields().iter().enumerate().map(field).collect();
-    DecodePlan { schema: Arc::new(Schema::new(fields)), fields: plan.fields.clone(), rescued: None }
+    let target = |target: &Target| target.column().map_or(Target::Ignored, Target::Column);
+    DecodePlan {
+        schema: Arc::new(Schema::new(fields)),
+        fields: plan.fields.iter().map(target).collect(),
+        rescued: None,
+        formats: plan.formats.clone(),
+        // Whatever becomes of bad rows, here they count.
+        rules: RowRules { rescue: false, long_rows: LongRows::Ignore, ..plan.rules },
+    }
 }
 
 /// How many rows are rejected for a value of each column.
@@ -96,7 +104,7 @@ fn rejects_by_column(
                 None => return Ok(counts),
             },
         };
-        let names = decoded.rejects.into_iter().filter_map(|reject| reject.position.column);
+        let names = decoded.rejects.into_iter().filter_map(|it| it.complaint.position.column);
         for column in names.filter_map(|name| plan.schema.index_of(&name).ok()) {
             *counts.entry(column).or_default() += 1;
         }
@@ -108,7 +116,6 @@ mod tests {
     use arrow::datatypes::TimeUnit;
 
     use super::*;
-    use crate::csv::Target;
 
     const TIME: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
@@ -125,7 +132,13 @@ mod tests {
         let field = |(i, t): (usize, &DataType)| Field::new(format!("c{i}"), t.clone(), true);
         let schema = Schema::new(types.iter().enumerate().map(field).collect::<Vec<_>>());
         let fields = (0..types.len()).map(Target::Column).collect();
-        let plan = DecodePlan { schema: Arc::new(schema), fields, rescued: None };
+        let plan = DecodePlan {
+            schema: Arc::new(schema),
+            fields,
+            rescued: None,
+            formats: vec![],
+            rules: RowRules::default(),
+        };
         let sample = Sample { bytes: text.as_bytes(), whole };
         let (dialect, limits) = (Dialect::default(), Limits::default());
         wanted(&plan, 0..types.len(), wider, &dialect, limits, sample)

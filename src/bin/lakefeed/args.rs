@@ -296,7 +296,9 @@ impl Route {
         replace(&mut feed.ledger, self.ledger);
         replace(&mut feed.lease.scope, self.lease);
         feed.mode = mode;
-        feed.columns.extend(self.column);
+        for (name, column_type) in self.column {
+            feed.columns.entry(name).or_default().column_type = Some(column_type);
+        }
         for (key, value) in &self.csv {
             feed.csv.set(key, value)?;
         }
@@ -531,8 +533,11 @@ mod tests {
             (Some(&b"\t"[..]), Some(false))
         );
         assert_eq!(ours.csv.null_values, ["NA", "null"]);
-        let columns: Vec<String> =
-            ours.columns.iter().map(|(name, kind)| format!("{name}: {kind}")).collect();
+        let columns: Vec<String> = ours
+            .columns
+            .iter()
+            .map(|(name, options)| format!("{name}: {}", options.column_type.as_ref().unwrap()))
+            .collect();
         assert_eq!(columns, ["a=b: date", "id: int64", "price: decimal(15,2)"]);
         assert_eq!(ours.partition_by, ["country", "day"]);
         assert_eq!((ours.on_changed, ours.source_key), (OnChanged::Fail, SourceKey::Name));
@@ -553,7 +558,7 @@ mod tests {
             (vec!["ingest", "x"], "--table"),
             (vec!["ingest", "x", "--table=t", "--csv=delimeter=;"], "did you mean \"delimiter\"?"),
             (vec!["ingest", "x", "--table=t", "--csv=header"], "has no equals sign"),
-            (vec!["ingest", "x", "--table=t", "--csv=delimiter=;;"], "is not a single byte"),
+            (vec!["ingest", "x", "--table=t", "--csv=quote=;;"], "is not a single byte"),
             (vec!["ingest", "x", "--table=t", "--column=a=text64"], "is not a column type"),
             (vec!["ingest", "x", "--table=t", "--memory=lots"], "is not a size"),
             (vec!["ingest", "x", "--table=t", "--on-changed=never"], "replace"),

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::{Field, Schema, TimeUnit};
 
 use super::*;
+use crate::config::ColumnType;
 
 fn layout(columns: &[(&str, bool)]) -> Layout {
     let field = |(name, nullable): &(&str, bool)| Field::new(*name, DataType::Int64, *nullable);
@@ -173,7 +174,8 @@ fn a_change_is_what_the_objects_need_together() {
         Field::new("code", DataType::Int64, true),
     ]);
     let mut feed = feed(NewColumns::Add);
-    feed.columns = BTreeMap::from([("code".to_owned(), "string".parse().unwrap())]);
+    feed.columns =
+        BTreeMap::from([("code".to_owned(), "string".parse::<ColumnType>().unwrap().into())]);
     let types = |feed: &Feed| {
         let change = change(feed, drifts.iter(), &inferred, None);
         let field = |field: &Arc<Field>| (field.name().clone(), field.data_type().clone());

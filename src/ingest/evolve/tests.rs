@@ -11,7 +11,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 
 use crate::clock::{Entropy, SystemClock};
-use crate::config::{DriftOptions, Feed, Mode, NewColumns, OnChanged};
+use crate::config::{ColumnType, DriftOptions, Feed, Mode, NewColumns, OnChanged};
 use crate::environment::Environment;
 use crate::error::ErrorKind;
 use crate::ingest::ingest;
@@ -247,6 +247,19 @@ async fn a_partitioned_table_gets_columns_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_gets_a_column_for_what_is_rescued() {
+    let mut lake = Lake::new(NewColumns::Fail);
+    lake.take(&[("a", "id\n1\n")]).await;
+    lake.feed.drift.new_columns = NewColumns::Rescue;
+    let receipts = lake.take(&[("b", "colour,id\nred,2\n,3\n"), ("c", "id\n4\n")]).await;
+    all_are(&receipts, Status::Committed);
+    assert_eq!(receipts[0].columns_added, ["_rescued"]);
+    let (version, columns, rows) = lake.table().await;
+    assert_eq!((version, columns.as_str()), (2, "id,_rescued"));
+    assert_eq!(rows, ["1,", "2,{\"colour\":\"red\"}", "3,", "4,"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn writers_that_add_columns_at_once_both_end_well() {
     for columns in [["x", "x"], ["x", "y"], ["x", "X"]] {
         let lake = Lake::new(NewColumns::Add);
@@ -295,7 +308,7 @@ impl Lake {
     async fn narrow(new_columns: NewColumns) -> Self {
         let mut lake = Self::new(new_columns);
         for (name, kind) in [("id", "int8"), ("count", "int32"), ("size", "float32")] {
-            lake.feed.columns.insert(name.to_owned(), kind.parse().unwrap());
+            lake.feed.columns.insert(name.to_owned(), kind.parse::<ColumnType>().unwrap().into());
         }
         let first = "id,count,size,day\n1,1,0.5,2024-01-01\n";
         all_are(&lake.take(&[("a", first)]).await, Status::Committed);
@@ -308,7 +321,7 @@ impl Lake {
         let table = table::open(&self.environment, &self.feed).unwrap();
         let snapshot = table.load("default").await.unwrap().unwrap();
         let fields = snapshot.layout.schema.fields().iter();
-        fields.map(|field| crate::config::ColumnType::name_of(field.data_type())).collect()
+        fields.map(|field| ColumnType::name_of(field.data_type())).collect()
     }
 }
 
@@ -354,7 +367,8 @@ async fn a_column_is_widened_and_another_added_in_one_commit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_type_that_the_feed_gives_a_column_stays() {
     let mut lake = Lake::narrow(NewColumns::Fail).await;
-    lake.feed.columns.insert("id".to_owned(), "int8".parse().unwrap());
+    let int8: ColumnType = "int8".parse().unwrap();
+    lake.feed.columns.insert("id".to_owned(), int8.into());
     let receipts = lake.take(&[("b", "id\n300\n")]).await;
     assert_eq!(receipts[0].error.as_ref().unwrap().kind, ErrorKind::SourceInvalid);
     lake.feed.columns.clear();
