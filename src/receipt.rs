@@ -315,7 +315,7 @@ mod tests {
             json,
             "{\"source\":\"file:///in/a.csv\",\"status\":\"committed\",\"reason\":null,\
              \"table\":\"file:///out\",\"version\":7,\"rows\":20,\"rows_rejected\":0,\
-             \"rows_rescued\":0,\"rows_removed\":0,\"bytes_read\":1000,\"bytes_written\":500,\"data_files\":1,\"attempts\":2,\
+             \"rows_rescued\":0,\"rows_removed\":0,\"columns_added\":[],\"bytes_read\":1000,\"bytes_written\":500,\"data_files\":1,\"attempts\":2,\
              \"duration_ms\":30,\"cpu_ms\":20,\"peak_rss_bytes\":1048576,\
              \"rejects\":[],\"quarantine\":null,\"error\":null}"
         );
