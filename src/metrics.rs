@@ -96,6 +96,7 @@ mod tests {
             duration_ms: 30,
             cpu_ms: 20,
             peak_rss_bytes: 1,
+            dialect: None,
             error: None,
         }
     }
@@ -118,6 +119,7 @@ mod tests {
             at: DateTime::from_timestamp_millis(1_574_109_732_004).unwrap(),
             is_cold_start: true,
             peak_rss_bytes: 64 << 20,
+            dialect: None,
         };
         let expected = r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["feed"]],"Metrics":[
             {"Name":"ObjectsCommitted","Unit":"Count"},

@@ -5,6 +5,7 @@ use std::error::Error as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::csv::DialectReport;
 use crate::error::{Error, ErrorKind, with_causes};
 
 /// What happened to one source object. Every object that was announced ends in one.
@@ -45,6 +46,8 @@ pub struct Receipt {
     pub cpu_ms: u64,
     /// The process's largest resident set so far, in bytes.
     pub peak_rss_bytes: u64,
+    /// How it is written down, for an object that was read to its end.
+    pub dialect: Option<DialectReport>,
     /// What went wrong, for an object that failed.
     pub error: Option<ErrorReport>,
 }
@@ -263,6 +266,7 @@ mod tests {
             duration_ms: 30,
             cpu_ms: 20,
             peak_rss_bytes: 1 << 20,
+            dialect: None,
             error: error.map(ErrorReport::from),
         }
     }
@@ -275,7 +279,7 @@ mod tests {
             "{\"source\":\"file:///in/a.csv\",\"status\":\"committed\",\"reason\":null,\
              \"table\":\"file:///out\",\"version\":7,\"rows\":20,\"rows_rejected\":0,\
              \"rows_removed\":0,\"bytes_read\":1000,\"bytes_written\":500,\"data_files\":1,\"attempts\":2,\
-             \"duration_ms\":30,\"cpu_ms\":20,\"peak_rss_bytes\":1048576,\"error\":null}"
+             \"duration_ms\":30,\"cpu_ms\":20,\"peak_rss_bytes\":1048576,\"dialect\":null,\"error\":null}"
         );
     }
 

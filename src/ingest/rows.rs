@@ -146,6 +146,7 @@ impl<'a> Rows<'a> {
             rows_rejected: 0,
             bytes_read: self.reader.bytes_read(),
             content: Entry::render_content(self.reader.content_hash()),
+            dialect: self.detection.as_ref().map(|found| self.reader.report(found)),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use crate::config::CsvOptions;
 use crate::csv::{
-    BadBytes, ENCODING_SAMPLE_BYTES_MAX, EncodingOption, FoundEncoding, OFFSETS_BYTES_MAX,
-    OffsetMap, Transcoder, find_encoding,
+    BadBytes, Detection, DialectReport, ENCODING_SAMPLE_BYTES_MAX, EncodingOption, FoundEncoding,
+    OFFSETS_BYTES_MAX, OffsetMap, Transcoder, find_encoding,
 };
 use crate::error::{Error, Result};
 use crate::source::{SourceObject, SourceReader};
@@ -94,6 +94,11 @@ impl TextReader {
         }
         self.found = Some(found);
         Ok(())
+    }
+
+    /// How the object is written down, once something was read.
+    pub fn report(&self, detection: &Detection) -> DialectReport {
+        detection.report(self.encoding().map_or("UTF-8", |found| found.encoding.name()))
     }
 
     /// The encoding, once something was read.

@@ -283,7 +283,7 @@ pub fn plan(plan: &IngestPlan) -> String {
         });
     }
     for object in &plan.objects {
-        let PlannedObject { source, action, reason, size_bytes } = object;
+        let PlannedObject { source, action, reason, size_bytes, dialect } = object;
         let action = match action {
             Action::Take => "take",
             Action::Duplicate => "duplicate",
@@ -291,6 +291,9 @@ pub fn plan(plan: &IngestPlan) -> String {
             Action::Fail => "fail",
         };
         line(format!("{action:<9} {source} ({}): {reason}", display_bytes(*size_bytes)));
+        if let Some(dialect) = dialect {
+            line(format!("{:<9} {dialect}", ""));
+        }
     }
     line(format!(
         "{} commits, {} data files or more, {} of memory at most; nothing was written",
@@ -508,6 +511,7 @@ mod tests {
             duration_ms: 700,
             cpu_ms: 900,
             peak_rss_bytes: 60 << 20,
+            dialect: None,
             error: None,
         }
     }
