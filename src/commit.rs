@@ -254,6 +254,7 @@ impl Plan {
             effect: self.removal.as_ref().map_or(Effect::Append, Removal::effect),
             evolution,
             sources: self.sources.iter().map(|source| source.uri.clone()).collect(),
+            quarantine: self.sources.iter().find_map(|source| source.entry.quarantine.clone()),
         }
     }
 
@@ -478,6 +479,7 @@ async fn move_pointer(
         effect: Effect::Append,
         evolution: None,
         sources: vec![],
+        quarantine: None,
     };
     let outcome = table.try_commit(snapshot, &nothing, ledger.name(), tail.pointer).await?;
     ledger::delete_all(table, tail.settle(table, outcome).await).await;

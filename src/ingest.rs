@@ -6,8 +6,10 @@
 //! 1. *Pin* the table's newest version, then look at each object, then ask the ledger (in this
 //!    order: an object that changes after it was looked at is caught when it is read).
 //! 2. *Read* each object, on condition that it is still the version that was looked at.
-//! 3. *Decode* it into typed batches. A bad row fails its object, and only that one.
-//! 4. *Write* the batches as data files, durable and not yet visible. Small objects are decoded
+//! 3. *Decode* it into typed batches. A bad row fails its object, and only that one; or it is
+//!    rescued, quarantined or dropped, as the feed wants it.
+//! 4. *Write* the batches as data files, and quarantined rows as a file of their own, durable and not
+//!    yet visible. Small objects are decoded
 //!    wholly, judged, and only then written to files that they share; a large one has its own.
 //! 5. *Commit* files and ledger entries as the next version (see [`crate::commit`]), under the
 //!    table's lease where the feed wants one, so that writers queue instead of colliding.
@@ -25,6 +27,7 @@ use object_store::path::Path;
 
 use crate::commit::{self, Outcome, Pin, Plan, PlannedSource, Removal, Watch};
 use crate::config::{Feed, Mode};
+use crate::csv::Reject;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::{Claimant, Guard};
@@ -32,30 +35,35 @@ use crate::ledger;
 use crate::parquet::TableWriter;
 use crate::receipt::{Observer, Receipt};
 use crate::source::Announcement;
-use crate::table::{self, Checkpoint, DataFile, Sources, Table, delete_data_files};
+use crate::table::{self, Checkpoint, DataFile, Sources, Table};
 
 mod attempts;
+mod bad_rows;
 mod budget;
 mod drift;
 mod evolve;
 mod overwrite;
 mod plan;
+mod quarantine;
 mod rows;
 mod schema;
 mod select;
 mod task;
 mod text;
 mod time;
+mod writing;
 
 pub use plan::{Action, IngestPlan, PlannedColumn, PlannedObject, plan};
 pub use time::has_time;
 
 use budget::Limits;
 use drift::Drift;
+use quarantine::Quarantine;
 use rows::{Rows, Staged};
 use select::Selection;
 use task::{Candidate, Facts, Task};
 use time::Timekeeper;
+use writing::{Writing, Written};
 
 /// Rounds in a row that end with no receipt, all being lost races, before the rest is handed back.
 const FRUITLESS_ROUNDS_MAX: u32 = 20;
@@ -296,7 +304,13 @@ impl<'a> Run<'a> {
     ) -> Left {
         let mut left = Left::default();
         let mut loaded = Vec::new();
-        let mut writer = None;
+        let mut writing = match self.begin_writing(pin) {
+            Ok(writing) => writing,
+            Err(error) => {
+                self.fail_all(tasks.into_iter().map(|task| (task, Facts::default())), &error);
+                return left;
+            }
+        };
         let mut tasks = tasks.into_iter();
         while let Some(mut task) = tasks.next() {
             task.begin(self.environment);
@@ -304,8 +318,13 @@ impl<'a> Run<'a> {
                 left.again.extend(self.give_up(task, &objection));
                 continue;
             }
-            let (batches, facts) = match Rows::open(self, pin, limits, &task).stage().await {
-                Ok(Staged::Whole { batches, facts }) => (batches, facts),
+            let mut rows = Rows::open(self, pin, limits, &task);
+            let staged = rows.stage().await;
+            let findings = rows.findings();
+            drop(rows);
+            task.findings = findings;
+            let (batches, rejects, facts) = match staged {
+                Ok(Staged::Whole { batches, rejects, facts }) => (batches, rejects, facts),
                 Ok(Staged::Empty) => {
                     self.finish(task.skipped("empty"));
                     continue;
@@ -323,42 +342,49 @@ impl<'a> Run<'a> {
                     continue;
                 }
             };
+            let written =
+                self.write_shared(&mut writing, pin, limits, &batches, (&task, &rejects)).await;
             loaded.push((task, facts));
-            if let Err(error) = self.write_shared(&mut writer, pin, limits, &batches).await {
+            if let Err(error) = written {
+                writing.abort().await;
                 // What the shared files held is gone with them.
                 let rest = tasks.map(|task| (task, Facts::default()));
                 left.again.extend(self.blame_last(loaded, rest, &error));
                 return left;
             }
         }
-        let files = match writer {
-            Some(writer) => writer.finish().await,
-            None => Ok(Vec::new()),
-        };
-        match files {
+        match writing.finish(self.table).await {
             Ok(_) if loaded.is_empty() && aliases.is_empty() => {}
-            Ok(files) => left.again.extend(self.commit(pin, files, loaded, aliases).await),
+            Ok(written) => left.again.extend(self.commit(pin, written, loaded, aliases).await),
             Err(error) => self.fail_all(loaded, &error),
         }
         left
     }
 
-    /// Writes one object's rows to the shared files, which are begun with the first row.
+    /// Writes some rows of one object to the shared files, which are begun with the first row.
     async fn write_shared(
         &self,
-        writer: &mut Option<TableWriter>,
+        writing: &mut Writing,
         pin: &Pin,
         limits: &Limits,
         batches: &[RecordBatch],
+        (task, rejects): (&Task, &[Reject]),
     ) -> Result<()> {
+        writing.quarantine.write(&task.candidate.name, rejects).await?;
         for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
-            let writer = match writer {
+            let writer = match &mut writing.writer {
                 Some(writer) => writer,
-                None => writer.insert(self.writer(pin, limits)?),
+                none => none.insert(self.writer(pin, limits)?),
             };
             writer.write(batch).await?;
         }
         Ok(())
+    }
+
+    /// Begins to write what one append adds.
+    fn begin_writing(&self, pin: &Pin) -> Result<Writing> {
+        let quarantine = Quarantine::new(self.environment, self.feed, self.table, pin)?;
+        Ok(Writing { writer: None, quarantine })
     }
 
     /// With how often they were begun before without an end: those go last, and otherwise the
@@ -394,61 +420,69 @@ impl<'a> Run<'a> {
     }
 
     /// One append of one large object, streamed.
-    async fn append_alone(&mut self, pin: &Pin, limits: &Limits, task: Task) -> Left {
-        let mut writer = match self.writer(pin, limits) {
-            Ok(writer) => writer,
+    async fn append_alone(&mut self, pin: &Pin, limits: &Limits, mut task: Task) -> Left {
+        let mut writing = match self.begin_writing(pin) {
+            Ok(writing) => writing,
             Err(error) => return self.give_up(task, &error).into(),
         };
         let mut rows = Rows::open(self, pin, limits, &task);
-        loop {
-            match rows.next().await {
-                Ok(Some(batch)) => {
-                    if let Err(error) = writer.write(&batch).await {
-                        return self.give_up(task, &error).into();
-                    }
-                    let (size, read) = (task.object.size_bytes, rows.bytes_read());
-                    if let Some(error) = self.time.objection_while(size, read, task.began()) {
-                        writer.abort().await;
-                        return self.give_up(task, &error).into();
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    writer.abort().await;
-                    return self.give_up(task, &error).into();
-                }
-            }
+        let streamed = self.stream(pin, limits, &task, &mut rows, &mut writing).await;
+        let (drift, findings, facts) = (rows.drift(), rows.findings(), rows.facts());
+        drop(rows);
+        task.findings = findings;
+        if let Err(error) = streamed {
+            writing.abort().await;
+            return self.give_up(task, &error).into();
         }
-        if let Some(drift) = rows.drift() {
-            writer.abort().await;
+        if let Some(drift) = drift {
+            writing.abort().await;
             return Left { drifting: vec![(task, drift)], ..Left::default() };
         }
-        let facts = rows.facts();
         self.time.measure(facts.bytes_read, task.began());
-        match writer.finish().await {
-            Ok(files) => self.commit(pin, files, vec![(task, facts)], Vec::new()).await,
+        match writing.finish(self.table).await {
+            Ok(written) => self.commit(pin, written, vec![(task, facts)], Vec::new()).await,
             Err(error) => self.give_up(task, &error),
         }
         .into()
+    }
+
+    /// Writes all rows of one object as they are read.
+    async fn stream(
+        &self,
+        pin: &Pin,
+        limits: &Limits,
+        task: &Task,
+        rows: &mut Rows<'_>,
+        writing: &mut Writing,
+    ) -> Result<()> {
+        while let Some(batch) = rows.next().await? {
+            let rejects = rows.take_rejects();
+            self.write_shared(writing, pin, limits, &[batch], (task, &rejects)).await?;
+            let (size, read) = (task.object.size_bytes, rows.bytes_read());
+            if let Some(objection) = self.time.objection_while(size, read, task.began()) {
+                return Err(objection);
+            }
+        }
+        Ok(())
     }
 
     /// Commits the files and says so; returns what is to be planned again.
     async fn commit(
         &mut self,
         planned_on: &Pin,
-        files: Vec<DataFile>,
+        written: Written,
         loaded: Vec<(Task, Facts)>,
         aliases: Vec<PlannedSource>,
     ) -> Vec<Candidate> {
-        let plan = self.plan(planned_on, files.clone(), &loaded, aliases);
-        self.commit_planned(planned_on, &plan, files, loaded).await
+        let plan = self.plan(planned_on, &written, &loaded, aliases);
+        self.commit_planned(planned_on, &plan, written, loaded).await
     }
 
     async fn commit_planned(
         &mut self,
         planned_on: &Pin,
         plan: &Plan,
-        files: Vec<DataFile>,
+        written: Written,
         loaded: Vec<(Task, Facts)>,
     ) -> Vec<Candidate> {
         match self.commit_plan(planned_on, plan).await {
@@ -457,10 +491,17 @@ impl<'a> Run<'a> {
                 self.look_whether_due(planned_on, version);
                 self.merge_due |= chores.is_merge_due;
                 self.retired.extend(chores.retired);
-                let share = Share::of(&files);
+                let share = Share::of(&written.files);
+                let quarantine = written.quarantine.as_ref();
                 for (task, facts) in loaded {
-                    let receipt =
-                        task.committed(self.environment, &facts, &share, version, attempts);
+                    let receipt = task.committed(
+                        self.environment,
+                        &facts,
+                        &share,
+                        quarantine,
+                        version,
+                        attempts,
+                    );
                     let rows_removed = rows_removed.get(&task.candidate.name).copied();
                     self.finish(Receipt {
                         rows_removed: rows_removed.unwrap_or(0),
@@ -474,13 +515,13 @@ impl<'a> Run<'a> {
                 tracing::info!(table = self.table.uri(), reason, "planning again");
                 self.has_lost = true;
                 if files_are_lost {
-                    delete_data_files(self.table, files.iter()).await;
+                    written.delete(self.table).await;
                 }
                 loaded.into_iter().map(|(task, _)| task.candidate).collect()
             }
             Err(error) => {
                 if !error.kind().might_have_happened() {
-                    delete_data_files(self.table, files.iter()).await;
+                    written.delete(self.table).await;
                 }
                 self.fail_all(loaded, &error);
                 Vec::new()
@@ -492,12 +533,14 @@ impl<'a> Run<'a> {
     fn plan(
         &self,
         planned_on: &Pin,
-        files: Vec<DataFile>,
+        written: &Written,
         loaded: &[(Task, Facts)],
         aliases: Vec<PlannedSource>,
     ) -> Plan {
-        let sources = loaded.iter().map(|(task, facts)| task.planned(facts)).chain(aliases);
-        let plan = Plan::new(self.environment, planned_on, files, sources.collect());
+        let quarantine = written.quarantine.as_ref();
+        let planned = loaded.iter().map(|(task, facts)| task.planned(facts, quarantine));
+        let sources = planned.chain(aliases).collect();
+        let plan = Plan::new(self.environment, planned_on, written.files.clone(), sources);
         let plan = plan.watching(self.watch.clone());
         let plan = if self.feed.mode == Mode::Append { plan.blind() } else { plan };
         let replaced = loaded.iter().filter(|(task, _)| task.replaces);

@@ -151,6 +151,7 @@ fn entry(name: &str) -> Entry {
         version: 0,
         rows: 1,
         rows_rejected: 0,
+        quarantine: None,
         at: chrono::DateTime::UNIX_EPOCH,
         state: EntryState::In,
     }

@@ -231,11 +231,6 @@ impl CsvOptions {
         }
     }
 
-    /// Whether rows may have something that is to be rescued.
-    pub fn rescues(&self) -> bool {
-        self.bad_rows == BadRows::Rescue || self.long_rows == LongRows::Rescue
-    }
-
     /// Checks what no single option can say of itself.
     ///
     /// # Errors

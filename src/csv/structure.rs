@@ -154,11 +154,6 @@ impl Structure {
         &self.bounds[..complete]
     }
 
-    /// How many fields a row must have.
-    pub(super) fn fields_per_row(&self) -> usize {
-        self.fields_per_row
-    }
-
     /// How many bounds a row has.
     pub(super) fn stride(&self) -> usize {
         self.fields_per_row + 1

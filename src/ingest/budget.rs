@@ -1,5 +1,6 @@
 //! How the memory budget is shared among the pipeline's buffers.
 
+use super::quarantine;
 use super::text::TEXT_BYTES_MAX;
 use crate::config::Feed;
 use crate::csv;
@@ -49,18 +50,20 @@ impl Limits {
         let decode_bytes =
             (CHUNK_BYTES + decode.row_bytes_max + decode.batch_bytes_max) as u64 + footer_bytes;
         let read_bytes = READ_BUFFER_BYTES_MAX + TEXT_BYTES_MAX;
-        let before_writing = read_bytes + feed.stage_bytes_max + decode_bytes;
+        let quarantine_bytes = quarantine::held_bytes_max(feed, decode.row_bytes_max);
+        let before_writing = read_bytes + feed.stage_bytes_max + decode_bytes + quarantine_bytes;
         let over_budget = |cause: Error| {
             Error::new(
                 ErrorKind::OverBudget,
                 format!(
                     "{} of memory are too few: {} for the process, {} to read ahead, {} to stage \
-                     small objects, {} to decode; {}",
+                     small objects, {} to decode, {} for quarantined rows; {}",
                     display_bytes(budget.limit_bytes() + OVERHEAD_BYTES),
                     display_bytes(OVERHEAD_BYTES),
                     display_bytes(read_bytes),
                     display_bytes(feed.stage_bytes_max),
                     display_bytes(decode_bytes),
+                    display_bytes(quarantine_bytes),
                     cause.message(),
                 ),
             )

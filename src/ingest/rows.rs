@@ -5,12 +5,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 
 use super::Run;
+use super::bad_rows::{Findings, Judge};
 use super::budget::{CHUNK_BYTES, Limits};
 use super::drift::{Drift, Fit, Matcher};
 use super::task::{Facts, Task};
 use super::text::TextReader;
 use crate::commit::Pin;
-use crate::config::Feed;
+use crate::config::{BadRows, Feed};
 use crate::csv::{Decoded, Decoder, Detection, Reject, Sample, detect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Entry;
@@ -39,12 +40,18 @@ pub(super) struct Rows<'a> {
     /// What the table lacks for it: if anything, there are no batches.
     drift: Option<Drift>,
     rows: u64,
+    judge: Judge<'a>,
+    quarantines: bool,
+    /// Rows to be quarantined.
+    rejects: Vec<Reject>,
 }
 
 /// An object that was to be decoded wholly.
 pub(super) enum Staged {
     Whole {
         batches: Vec<RecordBatch>,
+        /// The rows that are to be quarantined.
+        rejects: Vec<Reject>,
         facts: Facts,
     },
     /// It holds nothing, not even a header.
@@ -76,6 +83,9 @@ impl<'a> Rows<'a> {
             detection: None,
             drift: None,
             rows: 0,
+            judge: Judge::new(&run.feed.csv),
+            quarantines: run.feed.csv.bad_rows == BadRows::Quarantine,
+            rejects: Vec::new(),
         }
     }
 
@@ -83,18 +93,19 @@ impl<'a> Rows<'a> {
     ///
     /// # Errors
     /// Those of [`Rows::next`].
-    pub async fn stage(mut self) -> Result<Staged> {
+    pub async fn stage(&mut self) -> Result<Staged> {
         let (mut batches, mut bytes) = (Vec::new(), 0);
         while let Some(batch) = self.next().await? {
             bytes += batch.get_array_memory_size() as u64;
-            if bytes > self.limits.stage_bytes_max {
+            if bytes + self.rejects_bytes() > self.limits.stage_bytes_max {
                 return Ok(Staged::TooLarge);
             }
             batches.push(batch);
         }
+        let rejects = self.take_rejects();
         Ok(match (self.drift.take(), &self.decoder) {
             (Some(drift), _) => Staged::Drifts(drift),
-            (None, Some(_)) => Staged::Whole { batches, facts: self.facts() },
+            (None, Some(_)) => Staged::Whole { batches, rejects, facts: self.facts() },
             (None, None) => Staged::Empty,
         })
     }
@@ -129,9 +140,29 @@ impl<'a> Rows<'a> {
                 self.rows += batch.num_rows() as u64;
                 Ok(Some(batch))
             }
-            Ok(None) => Ok(None),
+            Ok(None) => {
+                let judged = self.judge.end(self.rows);
+                judged.map(|()| None).map_err(|error| error.with_object(self.uri))
+            }
             Err(error) => Err(error.with_object(self.uri)),
         }
+    }
+
+    /// The rows since the last time that are to be quarantined.
+    pub fn take_rejects(&mut self) -> Vec<Reject> {
+        std::mem::take(&mut self.rejects)
+    }
+
+    fn rejects_bytes(&self) -> u64 {
+        let bytes = |reject: &Reject| {
+            size_of::<Reject>() + reject.raw.len() + reject.complaint.reason.len()
+        };
+        self.rejects.iter().map(bytes).sum::<usize>() as u64
+    }
+
+    /// The bad rows so far.
+    pub fn findings(&self) -> Findings {
+        self.judge.findings().clone()
     }
 
     /// Bytes of the object that were read so far, as stored.
@@ -143,7 +174,6 @@ impl<'a> Rows<'a> {
     pub fn facts(&self) -> Facts {
         Facts {
             rows: self.rows,
-            rows_rejected: 0,
             bytes_read: self.reader.bytes_read(),
             content: Entry::render_content(self.reader.content_hash()),
             dialect: self.detection.as_ref().map(|found| self.reader.report(found)),
@@ -225,12 +255,13 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// The feed's policy for bad rows: one bad row fails its object.
-    fn accept(&self, decoded: Decoded) -> Result<RecordBatch> {
-        match decoded.rejects.into_iter().next() {
-            Some(reject) => Err(bad_row(reject).with_object(self.uri)),
-            None => self.with_source(decoded.batch),
+    /// The good rows, where the bad ones are not too many.
+    fn accept(&mut self, decoded: Decoded) -> Result<RecordBatch> {
+        self.judge.add(&decoded).map_err(|error| error.with_object(self.uri))?;
+        if self.quarantines {
+            self.rejects.extend(decoded.rejects);
         }
+        self.with_source(decoded.batch)
     }
 
     fn with_source(&self, batch: RecordBatch) -> Result<RecordBatch> {
@@ -244,11 +275,4 @@ impl<'a> Rows<'a> {
                 .with_cause(cause)
         })
     }
-}
-
-fn bad_row(reject: Reject) -> Error {
-    Error::new(ErrorKind::SourceInvalid, reject.complaint.reason).with_position(reject.complaint.position).with_advice(
-        "mend the row, or give the column another type with [feed.columns]; nothing of the object \
-         was taken",
-    )
 }

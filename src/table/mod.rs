@@ -403,6 +403,8 @@ pub struct Append {
     pub evolution: Option<Evolution>,
     /// The source objects' addresses, for people who read the table's history.
     pub sources: Vec<String>,
+    /// The address of the file of rows that were not taken, if there are some.
+    pub quarantine: Option<String>,
 }
 
 impl Append {

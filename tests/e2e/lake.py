@@ -22,8 +22,8 @@ RUN_SECONDS_MAX = 60
 
 COMMITTED, DUPLICATE, SKIPPED, FAILED = "committed", "duplicate", "skipped", "failed"
 RECEIPT_FIELDS = frozenset(
-    "source status reason table version rows rows_rejected rows_removed bytes_read bytes_written data_files"
-    " attempts duration_ms cpu_ms peak_rss_bytes error".split()
+    "source status reason table version rows rows_rejected rows_rescued rows_removed bytes_read bytes_written data_files"
+    " attempts duration_ms cpu_ms peak_rss_bytes rejects quarantine error".split()
 )
 
 

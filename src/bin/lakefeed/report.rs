@@ -142,15 +142,10 @@ fn visible_bar() -> ProgressBar {
 
 /// What there is to say of one object, if anything.
 fn describe(receipt: &Receipt) -> Option<String> {
-    let Receipt { source, status, reason, rows, rows_rejected, error, .. } = receipt;
+    let Receipt { source, status, reason, error, .. } = receipt;
     let reason = reason.as_deref();
     match status {
-        Status::Committed if *rows_rejected == 0 => None,
-        Status::Committed => Some(format!(
-            "{source}: {} of {} rows rejected",
-            grouped(*rows_rejected),
-            grouped(rows + rows_rejected)
-        )),
+        Status::Committed => describe_bad_rows(receipt),
         Status::Duplicate => None,
         Status::Skipped => Some(format!("{source}: skipped: {}", reason.unwrap_or("by policy"))),
         Status::Failed => {
@@ -175,6 +170,29 @@ fn describe(receipt: &Receipt) -> Option<String> {
             Some(line)
         }
     }
+}
+
+/// What there is to say of the bad rows of an object that was taken, if it has some.
+fn describe_bad_rows(receipt: &Receipt) -> Option<String> {
+    let Receipt { source, rows, rows_rejected, rows_rescued, quarantine, .. } = receipt;
+    let counts = [(*rows_rejected, "rejected"), (*rows_rescued, "rescued")];
+    let told: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", grouped(*count)))
+        .collect();
+    if told.is_empty() {
+        return None;
+    }
+    let all = grouped(rows + rows_rejected);
+    let mut line = format!("{source}: {} of {all} rows", told.join(" and "));
+    if let Some(first) = receipt.rejects.first() {
+        line.push_str(&format!("; the first in line {}: {}", grouped(first.line), first.reason));
+    }
+    if let Some(file) = quarantine {
+        line.push_str(&format!("; quarantined in {file}"));
+    }
+    Some(line)
 }
 
 /// The last lines of a report.
@@ -213,11 +231,14 @@ impl fmt::Display for Summary<'_> {
 
 impl Summary<'_> {
     fn write_figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let &Tally { rows, rows_rejected, rows_removed, .. } = self.tally;
+        let &Tally { rows, rows_rejected, rows_rescued, rows_removed, .. } = self.tally;
         let &Tally { bytes_read, bytes_written, peak_rss_bytes, .. } = self.tally;
         write!(f, "{} row{}", grouped(rows), if rows == 1 { "" } else { "s" })?;
         if rows_rejected > 0 {
             write!(f, " ({} rejected)", grouped(rows_rejected))?;
+        }
+        if rows_rescued > 0 {
+            write!(f, " ({} rescued)", grouped(rows_rescued))?;
         }
         if rows_removed > 0 {
             write!(f, ", in the place of {}", grouped(rows_removed))?;
@@ -391,6 +412,9 @@ pub fn ledger(entries: &[Entry]) -> String {
         text.push_str(&format!(
             "{at}Z  version {version}  {rows} rows, {rows_rejected} rejected{state}  {name}\n"
         ));
+        if let Some(file) = &entry.quarantine {
+            text.push_str(&format!("    quarantined in {file}\n"));
+        }
     }
     text
 }
@@ -487,8 +511,9 @@ pub fn repair(ledger: &str, repair: &Repair) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lakefeed::csv::RejectKind;
     use lakefeed::error::{Error, ErrorKind, Position};
-    use lakefeed::receipt::ErrorReport;
+    use lakefeed::receipt::{ErrorReport, RejectReport};
 
     use super::*;
 
@@ -502,6 +527,7 @@ mod tests {
             version: taken.then_some(7),
             rows: if taken { 600_572 } else { 0 },
             rows_rejected: 0,
+            rows_rescued: 0,
             rows_removed: 0,
             columns_added: vec![],
             bytes_read: 76 << 20,
@@ -512,6 +538,8 @@ mod tests {
             cpu_ms: 900,
             peak_rss_bytes: 60 << 20,
             dialect: None,
+            rejects: vec![],
+            quarantine: None,
             error: None,
         }
     }
@@ -538,7 +566,19 @@ mod tests {
 
     #[test]
     fn a_person_reads_what_is_not_boring_and_a_summary() {
-        let dirty = Receipt { rows_rejected: 3, ..receipt("in/e.csv", Status::Committed) };
+        let reject = RejectReport {
+            line: 7,
+            byte: 60,
+            column: None,
+            kind: RejectKind::TooFewFields,
+            reason: "expected 2 fields, found 1".into(),
+        };
+        let dirty = Receipt {
+            rows_rejected: 3,
+            rejects: vec![reject],
+            quarantine: Some("bad.parquet".into()),
+            ..receipt("in/e.csv", Status::Committed)
+        };
         let receipts = [
             receipt("in/a.csv", Status::Committed),
             receipt("in/b.csv", Status::Duplicate),
@@ -550,7 +590,8 @@ mod tests {
             report(Style::Human, &receipts),
             "in/c.csv: skipped: changed\n\
              in/d.csv: failed: line 1,003 (byte 40000), column \"id\": \"x\" is not an int64; mend it\n\
-             in/e.csv: 3 of 600,575 rows rejected\n\
+             in/e.csv: 3 rejected of 600,575 rows; the first in line 7: expected 2 fields, found 1; \
+             quarantined in bad.parquet\n\
              5 objects: 2 committed, 1 taken before, 1 skipped, 1 failed; lake/orders is at version 7\n\
              1,201,144 rows (3 rejected), 380.0 MiB read, 28.0 MiB written, in 2.5 s (152.0 MiB/s), \
              60.0 MiB of memory at most\n"

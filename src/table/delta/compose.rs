@@ -163,12 +163,14 @@ fn parameters(append: &Append) -> Vec<(&'static str, Option<String>)> {
         ("predicate", predicate.cloned()),
         ("columnsAdded", serde_json::to_string(&added).ok().filter(|_| !added.is_empty())),
     ];
+    let quarantine = [("quarantine", append.quarantine.clone())];
     let of_all = [
         ("append", Some(append.id.to_string())),
         ("sourceCount", Some(append.sources.len().to_string())),
         ("sources", serde_json::to_string(sources).ok()),
     ];
-    of_effect.into_iter().filter(|(_, value)| value.is_some()).chain(of_all).collect()
+    let of_some = of_effect.into_iter().chain(quarantine);
+    of_some.filter(|(_, value)| value.is_some()).chain(of_all).collect()
 }
 
 fn metrics(append: &Append) -> Vec<(&'static str, Option<String>)> {

@@ -295,6 +295,7 @@ impl Process {
             effect: Effect::Append,
             evolution: None,
             sources: vec![source.to_owned()],
+            quarantine: None,
         }
     }
 
