@@ -33,7 +33,7 @@ impl TextReader {
     /// Opens exactly this version of an object, as the feed's options say that it is written.
     pub fn open(object: &SourceObject, options: &CsvOptions) -> Self {
         Self {
-            source: object.open(),
+            source: object.open(options.decompress_options()),
             option: options.encoding,
             bad_bytes: options.bad_bytes,
             found: None,
