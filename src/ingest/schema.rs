@@ -75,7 +75,7 @@ async fn observe(
         let mut reader = TextReader::open(&task.object, options);
         let (bytes, whole) = sample(&mut reader, bytes).await?;
         let observed = inference.observe(Sample { bytes: &bytes, whole });
-        observed.map_err(|error| reader.locate(error))?;
+        observed.map_err(|error| reader.tell(reader.locate(error)))?;
         if whole || inference.rows() > rows_before {
             return Ok(inference.rows() > rows_before);
         }

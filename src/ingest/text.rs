@@ -6,7 +6,7 @@ use crate::csv::{
     OffsetMap, Transcoder, find_encoding,
 };
 use crate::error::{Error, Result};
-use crate::source::{SourceObject, SourceReader};
+use crate::source::{Compression, SourceObject, SourceReader};
 
 /// How much is transcoded at once, but for the sample that an encoding is detected by.
 const TRANSCODE_BYTES: usize = 32 << 10;
@@ -101,9 +101,23 @@ impl TextReader {
         self.found
     }
 
+    /// How the object is compressed, once something was read.
+    pub fn compression(&self) -> Option<Compression> {
+        self.source.compression()
+    }
+
     /// Where in the object the text's lines are; nothing for a text that is the object.
     pub fn offsets(&self) -> Option<OffsetMap> {
         self.transcoder.as_ref().map(Transcoder::offsets)
+    }
+
+    /// Says of an error with a place whether that is a place in decompressed text.
+    pub fn tell(&self, error: Error) -> Error {
+        let compression = self.compression().unwrap_or(Compression::None);
+        match compression == Compression::None || error.position().is_none() {
+            true => error,
+            false => error.in_decompressed_text(),
+        }
     }
 
     /// An error of a place in the text, of a line that no decoder was given yet, as one of a place in
