@@ -89,6 +89,8 @@ mod tests {
             rows_rejected: 1,
             rows_removed: 0,
             bytes_read: 1000,
+            compression: None,
+            encoding: None,
             bytes_written: 500,
             data_files: 1,
             attempts: 3,

@@ -30,6 +30,10 @@ pub struct Receipt {
     pub rows_removed: u64,
     /// Bytes of the object that were read, as stored.
     pub bytes_read: u64,
+    /// How it is compressed, for an object that was committed: `plain`, `gzip`, `zip` ...
+    pub compression: Option<String>,
+    /// The encoding of its text, by its name at the WHATWG, for an object that was committed.
+    pub encoding: Option<String>,
     /// Bytes of data files that were written for it; its share by rows, of a file it shares.
     pub bytes_written: u64,
     /// Data files that hold its rows.
@@ -257,6 +261,8 @@ mod tests {
             rows_rejected: 0,
             rows_removed: 0,
             bytes_read: 1000,
+            compression: None,
+            encoding: None,
             bytes_written: 500,
             data_files: 1,
             attempts: 2,
@@ -274,7 +280,8 @@ mod tests {
             json,
             "{\"source\":\"file:///in/a.csv\",\"status\":\"committed\",\"reason\":null,\
              \"table\":\"file:///out\",\"version\":7,\"rows\":20,\"rows_rejected\":0,\
-             \"rows_removed\":0,\"bytes_read\":1000,\"bytes_written\":500,\"data_files\":1,\"attempts\":2,\
+             \"rows_removed\":0,\"bytes_read\":1000,\"compression\":null,\"encoding\":null,\
+             \"bytes_written\":500,\"data_files\":1,\"attempts\":2,\
              \"duration_ms\":30,\"cpu_ms\":20,\"peak_rss_bytes\":1048576,\"error\":null}"
         );
     }

@@ -121,6 +121,8 @@ impl<'a> Rows<'a> {
             rows_rejected: 0,
             bytes_read: self.reader.bytes_read(),
             content: Entry::render_content(self.reader.content_hash()),
+            compression: self.reader.compression(),
+            encoding: self.reader.encoding(),
         }
     }
 

@@ -5,11 +5,12 @@ use std::time::Duration;
 use crate::clock::Usage;
 use crate::commit::PlannedSource;
 use crate::config::{Feed, SourceKey};
+use crate::csv::FoundEncoding;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::ledger::{Entry, EntryState};
 use crate::receipt::{ErrorReport, Receipt, Status};
-use crate::source::{Announcement, SourceObject};
+use crate::source::{Announcement, Compression, SourceObject};
 
 use super::Share;
 
@@ -72,6 +73,8 @@ impl Candidate {
             rows_rejected: 0,
             rows_removed: 0,
             bytes_read: 0,
+            compression: None,
+            encoding: None,
             bytes_written: 0,
             data_files: 0,
             attempts: 0,
@@ -91,6 +94,10 @@ pub(super) struct Facts {
     pub bytes_read: u64,
     /// The hash of its bytes, as the ledger writes it.
     pub content: String,
+    /// How it is compressed.
+    pub compression: Option<Compression>,
+    /// The encoding of its text, and what says so.
+    pub encoding: Option<FoundEncoding>,
 }
 
 /// One version of an object that is to be taken.
@@ -146,6 +153,8 @@ impl Task {
             rows: facts.rows,
             rows_rejected: facts.rows_rejected,
             bytes_read: facts.bytes_read,
+            compression: facts.compression.map(|compression| compression.name().to_owned()),
+            encoding: facts.encoding.map(|found| found.encoding.name().to_owned()),
             bytes_written: share.bytes_of(facts.rows),
             data_files: if facts.rows == 0 { 0 } else { share.files },
             attempts,

@@ -197,6 +197,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_place_in_a_compressed_object_says_that_it_is_one() {
+        let bytes = include_bytes!("../../tests/data/compressed/bzip2.csv.bz2").to_vec();
+        for (stored, expected) in [(b"id\n1\n".to_vec(), false), (bytes, true)] {
+            let mut reader = reader(stored, &[]).await;
+            read(&mut reader).await.unwrap();
+            let error = |error: Error| reader.tell(error).is_in_decompressed_text();
+            let bad = || Error::new(ErrorKind::SourceInvalid, "bad");
+            assert_eq!(error(bad().with_position(Position::default())), expected);
+            assert!(!error(bad()));
+        }
+    }
+
+    #[tokio::test]
     async fn a_bad_row_is_where_it_is_in_the_object() {
         let text = "é\n".repeat(100_000) + "ä,ö\nß\n";
         let bytes: Vec<u8> = encoding_rs::WINDOWS_1252.encode(&text).0.into_owned();

@@ -494,6 +494,8 @@ mod tests {
             rows_rejected: 0,
             rows_removed: 0,
             bytes_read: 76 << 20,
+            compression: None,
+            encoding: None,
             bytes_written: if taken { 14 << 20 } else { 0 },
             data_files: taken.into(),
             attempts: taken.into(),
