@@ -213,7 +213,7 @@ impl Compression {
         let inner = error.get_ref();
         if let Some(Unsupported(what)) = inner.and_then(|inner| inner.downcast_ref()) {
             return Error::new(ErrorKind::SourceInvalid, format!("its {name} {what}"))
-                .with_advice("compress one file alone, as any other program does by itself");
+                .with_advice("put one CSV file alone into it, by deflate and without a password");
         }
         let lzma = inner.and_then(|inner| inner.downcast_ref::<liblzma::stream::Error>());
         if matches!(lzma, Some(liblzma::stream::Error::MemLimit)) {
