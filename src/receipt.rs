@@ -161,6 +161,9 @@ pub struct ErrorReport {
     pub line: Option<u64>,
     /// The byte in the source object.
     pub byte: Option<u64>,
+    /// Whether line and byte are those of what the object decompresses to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub decompressed: bool,
     /// The column.
     pub column: Option<String>,
     /// What to do.
@@ -181,6 +184,7 @@ impl ErrorReport {
             message,
             line: position.map(|position| position.line),
             byte: position.map(|position| position.byte),
+            decompressed: error.is_in_decompressed_text(),
             column: position.and_then(|position| position.column.clone()),
             advice: error.advice().map(str::to_owned),
         }

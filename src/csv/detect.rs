@@ -53,7 +53,9 @@ pub struct Detection {
 /// How an object is written down, for people who read a receipt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DialectReport {
-    /// Its encoding, as the WHATWG calls it.
+    /// How it is compressed: `plain`, `gzip`, `zip` …
+    pub compression: String,
+    /// The encoding of its text, as the WHATWG calls it.
     pub encoding: String,
     /// What separates fields.
     pub delimiter: String,
@@ -72,11 +74,12 @@ pub struct DialectReport {
 }
 
 impl Detection {
-    /// The same for people, of an object in `encoding`.
-    pub fn report(&self, encoding: &str) -> DialectReport {
+    /// The same for people, of an object of this compression and encoding.
+    pub fn report(&self, compression: &str, encoding: &str) -> DialectReport {
         let Dialect { delimiter, quote, escape, line_ending, header_rows, skip_lines, .. } =
             &self.dialect;
         DialectReport {
+            compression: compression.to_owned(),
             encoding: encoding.to_owned(),
             delimiter: String::from_utf8_lossy(delimiter).into_owned(),
             quote: quote.map(char::from),
@@ -91,8 +94,8 @@ impl Detection {
 
 impl fmt::Display for DialectReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { encoding, delimiter, quote, header_rows, skip_lines, confidence, .. } = self;
-        write!(f, "{encoding}, delimiter {delimiter:?}, ")?;
+        let Self { compression, encoding, delimiter, quote, header_rows, skip_lines, .. } = self;
+        write!(f, "{compression}, {encoding}, delimiter {delimiter:?}, ")?;
         match quote {
             Some(quote) => write!(f, "quote {quote}, ")?,
             None => f.write_str("no quote, ")?,
@@ -105,7 +108,7 @@ impl fmt::Display for DialectReport {
         if *skip_lines > 0 {
             write!(f, " after {skip_lines} lines")?;
         }
-        write!(f, " (confidence {confidence})")
+        write!(f, " (confidence {})", self.confidence)
     }
 }
 

@@ -89,7 +89,7 @@ async fn observe(
         let sample = Sample { bytes: &bytes, whole };
         let detection = detect(sample, &options.dialect_options(), columns);
         let observed = inference.observe(sample, &detection.dialect);
-        observed.map_err(|error| reader.locate(error))?;
+        observed.map_err(|error| reader.tell(reader.locate(error)))?;
         if whole || inference.rows() > rows_before {
             return Ok((inference.rows() > rows_before, reader.report(&detection)));
         }
