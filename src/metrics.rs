@@ -98,6 +98,7 @@ mod tests {
             duration_ms: 30,
             cpu_ms: 20,
             peak_rss_bytes: 1,
+            dialect: None,
             rejects: vec![],
             quarantine: None,
             error: None,
@@ -122,6 +123,7 @@ mod tests {
             at: DateTime::from_timestamp_millis(1_574_109_732_004).unwrap(),
             is_cold_start: true,
             peak_rss_bytes: 64 << 20,
+            dialect: None,
         };
         let expected = r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["feed"]],"Metrics":[
             {"Name":"ObjectsCommitted","Unit":"Count"},

@@ -5,7 +5,7 @@ use std::error::Error as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::csv::{Complaint, RejectKind};
+use crate::csv::{Complaint, DialectReport, RejectKind};
 use crate::error::{Error, ErrorKind, with_causes};
 
 /// What happened to one source object. Every object that was announced ends in one.
@@ -48,6 +48,8 @@ pub struct Receipt {
     pub cpu_ms: u64,
     /// The process's largest resident set so far, in bytes.
     pub peak_rss_bytes: u64,
+    /// How it is written down, for an object that was read to its end.
+    pub dialect: Option<DialectReport>,
     /// The first of its bad rows, whatever became of them.
     pub rejects: Vec<RejectReport>,
     /// The address of the file that holds the rejected rows, where they were quarantined.
@@ -159,6 +161,9 @@ pub struct ErrorReport {
     pub line: Option<u64>,
     /// The byte in the source object.
     pub byte: Option<u64>,
+    /// Whether line and byte are those of what the object decompresses to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub decompressed: bool,
     /// The column.
     pub column: Option<String>,
     /// What to do.
@@ -179,6 +184,7 @@ impl ErrorReport {
             message,
             line: position.map(|position| position.line),
             byte: position.map(|position| position.byte),
+            decompressed: error.is_in_decompressed_text(),
             column: position.and_then(|position| position.column.clone()),
             advice: error.advice().map(str::to_owned),
         }
@@ -302,6 +308,7 @@ mod tests {
             duration_ms: 30,
             cpu_ms: 20,
             peak_rss_bytes: 1 << 20,
+            dialect: None,
             rejects: vec![],
             quarantine: None,
             error: error.map(ErrorReport::from),
@@ -316,7 +323,7 @@ mod tests {
             "{\"source\":\"file:///in/a.csv\",\"status\":\"committed\",\"reason\":null,\
              \"table\":\"file:///out\",\"version\":7,\"rows\":20,\"rows_rejected\":0,\
              \"rows_rescued\":0,\"rows_removed\":0,\"columns_added\":[],\"bytes_read\":1000,\"bytes_written\":500,\"data_files\":1,\"attempts\":2,\
-             \"duration_ms\":30,\"cpu_ms\":20,\"peak_rss_bytes\":1048576,\
+             \"duration_ms\":30,\"cpu_ms\":20,\"peak_rss_bytes\":1048576,\"dialect\":null,\
              \"rejects\":[],\"quarantine\":null,\"error\":null}"
         );
     }

@@ -15,6 +15,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,7 +23,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use futures::TryStreamExt;
 use lakefeed::clock::{Entropy, SystemClock};
-use lakefeed::config::{Feed, OnChanged};
+use lakefeed::config::{ColumnType, Feed, OnChanged};
 use lakefeed::environment::Environment;
 use lakefeed::fault::{Call, Fault, Faults, FaultyStore, Operation, Treatment};
 use lakefeed::ingest::ingest;

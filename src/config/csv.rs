@@ -11,15 +11,30 @@ use crate::csv::{
 };
 use crate::error::Result;
 use crate::memory::display_bytes;
+use crate::source::{Compression, DecompressOptions};
 
 /// The longest line that can be asked for: a batch of rows must stay below 2 GiB.
 const LINE_BYTES_MAX: u64 = 1 << 30;
+/// What formats need that have no window of their own choice, and the largest that any has.
+const WINDOW_BYTES_MIN: u64 = 8 << 20;
+const WINDOW_BYTES_MAX: u64 = 2 << 30;
 
 /// How a feed's CSV objects are written: `[feed.csv]`, or `--csv key=value`. What is found out for each
 /// object where it is absent is `"auto"`, which can be said as well.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CsvOptions {
+    /// How they are compressed.
+    #[serde(deserialize_with = "compression")]
+    pub compression: Option<Compression>,
+    /// The most that one of them may be decompressed.
+    #[serde(deserialize_with = "values::size")]
+    pub decompressed_bytes_max: u64,
+    /// The most that one may be, as a multiple of its size, if it is more than 64 MiB.
+    pub decompressed_ratio_max: u64,
+    /// The most that a decompressor may have to look back.
+    #[serde(deserialize_with = "values::size")]
+    pub decompress_window_bytes_max: u64,
     /// The encoding of their text.
     #[serde(deserialize_with = "values::from_text")]
     pub encoding: EncodingOption,
@@ -107,7 +122,12 @@ pub struct CsvOptions {
 impl Default for CsvOptions {
     fn default() -> Self {
         let values = ValueFormat::default();
+        let decompress = DecompressOptions::default();
         Self {
+            compression: decompress.compression,
+            decompressed_bytes_max: decompress.bytes_max,
+            decompressed_ratio_max: decompress.ratio_max,
+            decompress_window_bytes_max: decompress.window_bytes_max,
             encoding: EncodingOption::Auto,
             bad_bytes: BadBytes::BadRow,
             delimiter: None,
@@ -152,6 +172,12 @@ impl CsvOptions {
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
         let list = || -> Vec<String> { value.split(',').map(str::to_owned).collect() };
         match key {
+            "compression" => self.compression = parse_or_auto(value, |text| word(text))?,
+            "decompressed_bytes_max" => self.decompressed_bytes_max = values::parse_size(value)?,
+            "decompressed_ratio_max" => self.decompressed_ratio_max = parse_number(value)?,
+            "decompress_window_bytes_max" => {
+                self.decompress_window_bytes_max = values::parse_size(value)?;
+            }
             "encoding" => self.encoding = value.parse()?,
             "bad_bytes" => self.bad_bytes = word(value)?,
             "delimiter" => self.delimiter = parse_delimiter(value)?,
@@ -187,6 +213,16 @@ impl CsvOptions {
             _ => return Err(file::unknown::<Self>(key, "--csv")),
         }
         Ok(())
+    }
+
+    /// What is said of the objects' compression.
+    pub fn decompress_options(&self) -> DecompressOptions {
+        DecompressOptions {
+            compression: self.compression,
+            bytes_max: self.decompressed_bytes_max,
+            ratio_max: self.decompressed_ratio_max,
+            window_bytes_max: self.decompress_window_bytes_max,
+        }
     }
 
     /// What is said of the objects' dialect.
@@ -236,6 +272,12 @@ impl CsvOptions {
     /// # Errors
     /// [`crate::error::ErrorKind::Configuration`], naming the option.
     pub fn validate(&self) -> Result<()> {
+        let window = self.decompress_window_bytes_max;
+        if !(WINDOW_BYTES_MIN..=WINDOW_BYTES_MAX).contains(&window) {
+            let (least, most) = (display_bytes(WINDOW_BYTES_MIN), display_bytes(WINDOW_BYTES_MAX));
+            return Err(wrong(format!("decompress_window_bytes_max is {window}"))
+                .with_advice(format!("give it at least {least}, and at most {most}")));
+        }
         let quote = self.quote.flatten();
         let escape = self.escape.flatten();
         let in_delimiter = |byte: u8| self.delimiter.iter().flatten().any(|&other| other == byte);
@@ -476,6 +518,12 @@ fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D
     Ok(parse_place(&String::deserialize(deserializer)?))
 }
 
+fn compression<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Compression>, D::Error> {
+    parse_or_auto(&String::deserialize(deserializer)?, |text| word(text)).map_err(D::Error::custom)
+}
+
 fn line_ending<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LineEnding>, D::Error> {
     parse_or_auto(&String::deserialize(deserializer)?, |text| word(text)).map_err(D::Error::custom)
 }
@@ -488,6 +536,10 @@ mod tests {
     fn the_command_line_sets_what_the_file_sets() {
         let mut options = CsvOptions::default();
         for (key, value) in [
+            ("compression", "zip"),
+            ("decompressed_bytes_max", "1GiB"),
+            ("decompressed_ratio_max", "50"),
+            ("decompress_window_bytes_max", "64MiB"),
             ("encoding", "shift_jis"),
             ("bad_bytes", "replace"),
             ("delimiter", "\\t"),
@@ -523,7 +575,9 @@ mod tests {
         ] {
             options.set(key, value).unwrap();
         }
-        let file = "encoding = \"shift_jis\"\nbad_bytes = \"replace\"\n\
+        let file = "compression = \"zip\"\ndecompressed_bytes_max = \"1GiB\"\n\
+                    decompressed_ratio_max = 50\ndecompress_window_bytes_max = \"64MiB\"\n\
+                    encoding = \"shift_jis\"\nbad_bytes = \"replace\"\n\
                     delimiter = \"tab\"\nquote = \"'\"\nescape = \"\\\\\"\ncomment = \"#\"\n\
                     line_ending = \"crlf\"\nheader = true\nheader_rows = 2\ncolumns = [\"a\", \"b\"]\n\
                     skip_lines = 3\nfooter_lines = 1\n\

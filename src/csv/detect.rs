@@ -5,6 +5,10 @@
 //! columns (see [`header`]). On weak evidence it stays with what most objects are: commas, double
 //! quotes, a header. Nothing depends on how the object is cut into reads.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use super::dialect::{BYTE_ORDER_MARK, Dialect, DialectOptions, LineEnding, declared_delimiter};
 use super::header::{Sample, has_trailing_delimiter};
 use reading::Reading;
@@ -44,6 +48,68 @@ pub struct Detection {
     pub dialect: Dialect,
     /// From 0, a guess, to 1: nothing was left to find out, or nothing speaks against it.
     pub confidence: f64,
+}
+
+/// How an object is written down, for people who read a receipt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DialectReport {
+    /// How it is compressed: `plain`, `gzip`, `zip` …
+    pub compression: String,
+    /// The encoding of its text, as the WHATWG calls it.
+    pub encoding: String,
+    /// What separates fields.
+    pub delimiter: String,
+    /// What may enclose a field.
+    pub quote: Option<char>,
+    /// What makes the next character data.
+    pub escape: Option<char>,
+    /// What ends a line.
+    pub line_ending: LineEnding,
+    /// The rows that name the columns.
+    pub header_rows: u32,
+    /// The lines before them.
+    pub skip_lines: u64,
+    /// How sure that is: from 0, a guess, to 1, in hundredths.
+    pub confidence: f64,
+}
+
+impl Detection {
+    /// The same for people, of an object of this compression and encoding.
+    pub fn report(&self, compression: &str, encoding: &str) -> DialectReport {
+        let Dialect { delimiter, quote, escape, line_ending, header_rows, skip_lines, .. } =
+            &self.dialect;
+        DialectReport {
+            compression: compression.to_owned(),
+            encoding: encoding.to_owned(),
+            delimiter: String::from_utf8_lossy(delimiter).into_owned(),
+            quote: quote.map(char::from),
+            escape: escape.map(char::from),
+            line_ending: *line_ending,
+            header_rows: *header_rows,
+            skip_lines: *skip_lines,
+            confidence: (self.confidence * 100.0).round() / 100.0,
+        }
+    }
+}
+
+impl fmt::Display for DialectReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { compression, encoding, delimiter, quote, header_rows, skip_lines, .. } = self;
+        write!(f, "{compression}, {encoding}, delimiter {delimiter:?}, ")?;
+        match quote {
+            Some(quote) => write!(f, "quote {quote}, ")?,
+            None => f.write_str("no quote, ")?,
+        }
+        match header_rows {
+            0 => f.write_str("no header")?,
+            1 => f.write_str("a header")?,
+            rows => write!(f, "a header of {rows} rows")?,
+        }
+        if *skip_lines > 0 {
+            write!(f, " after {skip_lines} lines")?;
+        }
+        write!(f, " (confidence {})", self.confidence)
+    }
 }
 
 /// Finds out what `options` do not say of the dialect, from the start of an object, as UTF-8. `columns`

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many lines are remembered that are not where the line before lets one expect them.
-const CHECKPOINTS_MAX: usize = 128 << 10;
+const CHECKPOINTS_MAX: usize = 64 << 10;
 /// What an [`OffsetMap`] takes at most.
 pub const OFFSETS_BYTES_MAX: u64 = (CHECKPOINTS_MAX * size_of::<Checkpoint>()) as u64;
 
@@ -13,7 +13,7 @@ pub const OFFSETS_BYTES_MAX: u64 = (CHECKPOINTS_MAX * size_of::<Checkpoint>()) a
 ///
 /// Each line has its checkpoint, unless it is where it would be if all text since the checkpoint before
 /// it were ASCII. Only the lines that wait to be decoded are remembered. Should there be more than
-/// 131,072 of them with checkpoints, as in a huge row of tiny lines, every second one is let go, and the
+/// 65,536 of them with checkpoints, as in a huge row of tiny lines, every second one is let go, and the
 /// places of those lines are no longer exact.
 #[derive(Debug, Clone)]
 pub struct OffsetMap(Arc<Mutex<Checkpoints>>);

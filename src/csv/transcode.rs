@@ -75,7 +75,7 @@ impl Transcoder {
     }
 
     /// Appends the text of the next `bytes` to `text`, at most three bytes for each and a few more;
-    /// `last` says that no others follow.
+    /// `last` says that none follow, nor any further call.
     pub fn transcode(&mut self, mut bytes: &[u8], last: bool, text: &mut Vec<u8>) {
         let mark = self.mark_bytes.min(bytes.len());
         self.mark_bytes -= mark;
@@ -83,7 +83,7 @@ impl Transcoder {
         bytes = &bytes[mark..];
         while let Some(end) = self.line_end(bytes) {
             let (line, rest) = bytes.split_at(end);
-            self.append(line, last && rest.is_empty(), text);
+            self.append(line, false, text);
             self.offsets.record(self.text, self.original);
             bytes = rest;
         }
@@ -170,10 +170,12 @@ mod tests {
     /// The text, and each of its lines' place in the object.
     fn transcoded(mut transcoder: Transcoder, slices: &[&[u8]]) -> (Vec<u8>, Vec<u64>) {
         let mut text = Vec::new();
-        for slice in slices {
-            transcoder.transcode(slice, false, &mut text);
+        for (i, slice) in slices.iter().enumerate() {
+            transcoder.transcode(slice, i + 1 == slices.len(), &mut text);
         }
-        transcoder.transcode(b"", true, &mut text);
+        if slices.is_empty() {
+            transcoder.transcode(b"", true, &mut text);
+        }
         let starts = (0..text.len()).filter(|&i| i == 0 || matches!(text[i - 1], b'\n' | b'\r'));
         let offsets = transcoder.offsets();
         let lines = starts.map(|start| offsets.original_of(start as u64)).collect();

@@ -49,7 +49,8 @@ impl Limits {
         let footer_bytes = if feed.csv.footer_lines > 0 { feed.csv.line_bytes_max } else { 0 };
         let decode_bytes =
             (CHUNK_BYTES + decode.row_bytes_max + decode.batch_bytes_max) as u64 + footer_bytes;
-        let read_bytes = READ_BUFFER_BYTES_MAX + TEXT_BYTES_MAX;
+        let read_bytes =
+            READ_BUFFER_BYTES_MAX + feed.csv.decompress_options().held_bytes_max() + TEXT_BYTES_MAX;
         let quarantine_bytes = quarantine::held_bytes_max(feed, decode.row_bytes_max);
         let before_writing = read_bytes + feed.stage_bytes_max + decode_bytes + quarantine_bytes;
         let over_budget = |cause: Error| {

@@ -12,6 +12,7 @@ use super::task::{Candidate, Task};
 use super::time::Timekeeper;
 use crate::commit::Pin;
 use crate::config::{ColumnType, Feed, NewColumns};
+use crate::csv::DialectReport;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Found;
@@ -65,6 +66,8 @@ pub struct PlannedObject {
     pub reason: String,
     /// Its size as stored.
     pub size_bytes: u64,
+    /// How it is written down, if it was looked at.
+    pub dialect: Option<DialectReport>,
 }
 
 /// What would be done with an object.
@@ -112,6 +115,9 @@ pub async fn plan(
     for (task, error) in observed.failed {
         refuse(&mut objects, &task, &error);
     }
+    for object in &mut objects {
+        object.dialect = observed.dialects.get(&object.source).cloned();
+    }
     let inferred = observed.schema?;
     let pin = match (pin, &inferred) {
         (Some(pin), _) => pin,
@@ -145,6 +151,7 @@ async fn look(feed: &Feed, taken: &Found, candidate: Candidate) -> (PlannedObjec
         action,
         reason,
         size_bytes,
+        dialect: None,
     };
     let object = match SourceObject::of(&candidate.announcement).await {
         Ok(object) => object,

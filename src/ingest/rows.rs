@@ -139,7 +139,7 @@ impl<'a> Rows<'a> {
         self.observed_bytes = read;
         match next {
             Ok(Some(decoded)) => {
-                let batch = self.accept(decoded)?;
+                let batch = self.accept(decoded).map_err(|error| self.reader.tell(error))?;
                 self.rows += batch.num_rows() as u64;
                 Ok(Some(batch))
             }
@@ -147,7 +147,7 @@ impl<'a> Rows<'a> {
                 let judged = self.judge.end(self.rows);
                 judged.map(|()| None).map_err(|error| error.with_object(self.uri))
             }
-            Err(error) => Err(error.with_object(self.uri)),
+            Err(error) => Err(self.reader.tell(error).with_object(self.uri)),
         }
     }
 
@@ -179,6 +179,7 @@ impl<'a> Rows<'a> {
             rows: self.rows,
             bytes_read: self.reader.bytes_read(),
             content: Entry::render_content(self.reader.content_hash()),
+            dialect: self.detection.as_ref().map(|found| self.reader.report(found)),
         }
     }
 

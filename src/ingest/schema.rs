@@ -1,6 +1,6 @@
 //! A table's columns, from what a sample of the objects has.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
@@ -10,7 +10,7 @@ use super::task::Task;
 use super::text::TextReader;
 use super::time::Timekeeper;
 use crate::config::{ColumnOptions, CsvOptions, Feed};
-use crate::csv::{Formats, Inference, Sample, detect};
+use crate::csv::{DialectReport, Formats, Inference, Sample, detect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Layout, TableDefinition};
 
@@ -25,6 +25,8 @@ pub(super) struct Observed {
     pub failed: Vec<(Task, Error)>,
     /// The others.
     pub tasks: Vec<Task>,
+    /// How those that were looked at are written down, by address.
+    pub dialects: HashMap<String, DialectReport>,
 }
 
 /// Looks at the first bytes of some of `tasks`: as many as it takes to see rows of `objects_max` of
@@ -37,7 +39,8 @@ pub(super) async fn observe_some(
     objects_max: usize,
     time: &Timekeeper<'_>,
 ) -> Observed {
-    let mut observed = Observed { schema: Ok(None), failed: vec![], tasks: vec![] };
+    let mut observed =
+        Observed { schema: Ok(None), failed: vec![], tasks: vec![], dialects: HashMap::new() };
     let mut inference = Inference::new(folded_name).with_formats(formats(feed));
     let bytes_max = usize::try_from(feed.sample_bytes_max).unwrap_or(usize::MAX);
     let share = bytes_max / tasks.len().clamp(1, SAMPLE_OBJECTS_MAX);
@@ -52,8 +55,9 @@ pub(super) async fn observe_some(
             return observed;
         }
         match observe(&mut inference, &task, &feed.csv, columns, share.max(1), bytes_max).await {
-            Ok(has_rows) => {
+            Ok((has_rows, dialect)) => {
                 with_rows += usize::from(has_rows);
+                observed.dialects.insert(task.object.location.uri.clone(), dialect);
                 observed.tasks.push(task);
             }
             Err(error) => {
@@ -69,7 +73,7 @@ pub(super) async fn observe_some(
 }
 
 /// Takes the first `bytes` of an object into account, or, if no row ends there, `bytes_max`; says
-/// whether there was a row.
+/// whether there was a row, and how the object is written down.
 async fn observe(
     inference: &mut Inference,
     task: &Task,
@@ -77,17 +81,17 @@ async fn observe(
     columns: &[&str],
     bytes: usize,
     bytes_max: usize,
-) -> Result<bool> {
+) -> Result<(bool, DialectReport)> {
     let rows_before = inference.rows();
     for bytes in [bytes, bytes_max] {
         let mut reader = TextReader::open(&task.object, options);
         let (bytes, whole) = sample(&mut reader, bytes).await?;
         let sample = Sample { bytes: &bytes, whole };
-        let dialect = detect(sample, &options.dialect_options(), columns).dialect;
-        let observed = inference.observe(sample, &dialect);
-        observed.map_err(|error| reader.locate(error))?;
+        let detection = detect(sample, &options.dialect_options(), columns);
+        let observed = inference.observe(sample, &detection.dialect);
+        observed.map_err(|error| reader.tell(reader.locate(error)))?;
         if whole || inference.rows() > rows_before {
-            return Ok(inference.rows() > rows_before);
+            return Ok((inference.rows() > rows_before, reader.report(&detection)));
         }
     }
     Err(Error::new(ErrorKind::SourceInvalid, format!("no row ends in its first {bytes_max} bytes"))

@@ -13,7 +13,7 @@ use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{self, Entry, EntryState, Found, Standing, hold_rows};
 use crate::receipt::Receipt;
-use crate::source::SourceObject;
+use crate::source::{DecompressOptions, SourceObject};
 use crate::table::Table;
 
 /// Objects looked at, at once.
@@ -305,7 +305,8 @@ pub(super) async fn judge(
         _ => entries,
     };
     if compared.iter().any(|entry| entry.size_bytes == object.size_bytes) {
-        let content = Entry::render_content(object.open().hash_content().await?);
+        let content =
+            Entry::render_content(object.open(DecompressOptions::default()).hash_content().await?);
         let same = compared.iter().rev().find(|entry| entry.content == content);
         if let Some(entry) = same {
             return Ok(Verdict::Touched(entry.clone()));

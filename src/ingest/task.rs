@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::clock::Usage;
 use crate::commit::PlannedSource;
 use crate::config::{Feed, SourceKey};
+use crate::csv::DialectReport;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::ledger::{Entry, EntryState};
@@ -82,6 +83,7 @@ impl Candidate {
             duration_ms: 0,
             cpu_ms: 0,
             peak_rss_bytes: 0,
+            dialect: None,
             rejects: Vec::new(),
             quarantine: None,
             error: None,
@@ -96,6 +98,8 @@ pub(super) struct Facts {
     pub bytes_read: u64,
     /// The hash of its bytes, as the ledger writes it.
     pub content: String,
+    /// How it is written down.
+    pub dialect: Option<DialectReport>,
 }
 
 /// One version of an object that is to be taken.
@@ -161,6 +165,7 @@ impl Task {
             rows: facts.rows,
             quarantine: self.quarantine(quarantine),
             bytes_read: facts.bytes_read,
+            dialect: facts.dialect.clone(),
             bytes_written: share.bytes_of(facts.rows),
             data_files: if facts.rows == 0 { 0 } else { share.files },
             attempts,

@@ -2,11 +2,11 @@
 
 use crate::config::CsvOptions;
 use crate::csv::{
-    BadBytes, ENCODING_SAMPLE_BYTES_MAX, EncodingOption, FoundEncoding, OFFSETS_BYTES_MAX,
-    OffsetMap, Transcoder, find_encoding,
+    BadBytes, Detection, DialectReport, ENCODING_SAMPLE_BYTES_MAX, EncodingOption, FoundEncoding,
+    OFFSETS_BYTES_MAX, OffsetMap, Transcoder, find_encoding,
 };
 use crate::error::{Error, Result};
-use crate::source::{SourceObject, SourceReader};
+use crate::source::{Compression, SourceObject, SourceReader};
 
 /// How much is transcoded at once, but for the sample that an encoding is detected by.
 const TRANSCODE_BYTES: usize = 32 << 10;
@@ -33,7 +33,7 @@ impl TextReader {
     /// Opens exactly this version of an object, as the feed's options say that it is written.
     pub fn open(object: &SourceObject, options: &CsvOptions) -> Self {
         Self {
-            source: object.open(),
+            source: object.open(options.decompress_options()),
             option: options.encoding,
             bad_bytes: options.bad_bytes,
             found: None,
@@ -96,14 +96,34 @@ impl TextReader {
         Ok(())
     }
 
+    /// How the object is written down, once something was read.
+    pub fn report(&self, detection: &Detection) -> DialectReport {
+        let encoding = self.encoding().map_or("UTF-8", |found| found.encoding.name());
+        detection.report(self.compression().unwrap_or(Compression::None).name(), encoding)
+    }
+
     /// The encoding, once something was read.
     pub fn encoding(&self) -> Option<FoundEncoding> {
         self.found
     }
 
+    /// How the object is compressed, once something was read.
+    pub fn compression(&self) -> Option<Compression> {
+        self.source.compression()
+    }
+
     /// Where in the object the text's lines are; nothing for a text that is the object.
     pub fn offsets(&self) -> Option<OffsetMap> {
         self.transcoder.as_ref().map(Transcoder::offsets)
+    }
+
+    /// Says of an error with a place whether that is a place in decompressed text.
+    pub fn tell(&self, error: Error) -> Error {
+        let compression = self.compression().unwrap_or(Compression::None);
+        match compression == Compression::None || error.position().is_none() {
+            true => error,
+            false => error.in_decompressed_text(),
+        }
     }
 
     /// An error of a place in the text, of a line that no decoder was given yet, as one of a place in
@@ -180,6 +200,19 @@ mod tests {
         }
         let mut utf_32 = reader(b"\xFF\xFE\0\0a\0\0\0".to_vec(), &[]).await;
         assert_eq!(read(&mut utf_32).await.unwrap_err().kind(), ErrorKind::SourceInvalid);
+    }
+
+    #[tokio::test]
+    async fn a_place_in_a_compressed_object_says_that_it_is_one() {
+        let bytes = include_bytes!("../../tests/data/compressed/bzip2.csv.bz2").to_vec();
+        for (stored, expected) in [(b"id\n1\n".to_vec(), false), (bytes, true)] {
+            let mut reader = reader(stored, &[]).await;
+            read(&mut reader).await.unwrap();
+            let error = |error: Error| reader.tell(error).is_in_decompressed_text();
+            let bad = || Error::new(ErrorKind::SourceInvalid, "bad");
+            assert_eq!(error(bad().with_position(Position::default())), expected);
+            assert!(!error(bad()));
+        }
     }
 
     #[tokio::test]

@@ -304,7 +304,7 @@ pub fn plan(plan: &IngestPlan) -> String {
         });
     }
     for object in &plan.objects {
-        let PlannedObject { source, action, reason, size_bytes } = object;
+        let PlannedObject { source, action, reason, size_bytes, dialect } = object;
         let action = match action {
             Action::Take => "take",
             Action::Duplicate => "duplicate",
@@ -312,6 +312,9 @@ pub fn plan(plan: &IngestPlan) -> String {
             Action::Fail => "fail",
         };
         line(format!("{action:<9} {source} ({}): {reason}", display_bytes(*size_bytes)));
+        if let Some(dialect) = dialect {
+            line(format!("{:<9} {dialect}", ""));
+        }
     }
     line(format!(
         "{} commits, {} data files or more, {} of memory at most; nothing was written",
@@ -534,6 +537,7 @@ mod tests {
             duration_ms: 700,
             cpu_ms: 900,
             peak_rss_bytes: 60 << 20,
+            dialect: None,
             rejects: vec![],
             quarantine: None,
             error: None,
