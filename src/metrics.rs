@@ -123,7 +123,6 @@ mod tests {
             at: DateTime::from_timestamp_millis(1_574_109_732_004).unwrap(),
             is_cold_start: true,
             peak_rss_bytes: 64 << 20,
-            dialect: None,
         };
         let expected = r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["feed"]],"Metrics":[
             {"Name":"ObjectsCommitted","Unit":"Count"},

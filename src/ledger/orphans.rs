@@ -64,17 +64,20 @@ impl Ledger {
     ) -> Result<Vec<ObjectMeta>> {
         let folder = self.place.folder(table);
         let mut listing = table.store().list(Some(&folder));
-        let mut orphans = Vec::new();
+        let (mut orphans, mut suspects) = (Vec::new(), Vec::new());
         let failed = |cause| storage_error(folder.as_ref(), cause);
         while let Some(found) = listing.try_next().await.map_err(failed)? {
             let Some(parts) = found.location.prefix_match(&folder) else { continue };
             let file = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/");
-            let may_be = self.is_orphan(&file, fence) || self.is_past_quarantine(&file, fence);
-            if may_be && orphans.len() < files_max {
+            if self.is_orphan(&file, fence) && orphans.len() < files_max {
                 orphans.push(found);
+            } else if self.is_past_quarantine(&file, fence) && suspects.len() < files_max {
+                suspects.push(found);
             }
         }
-        self.retain_unnamed(table, orphans).await
+        let unnamed = self.unnamed(table, suspects).await?;
+        orphans.extend(unnamed.into_iter().take(files_max - orphans.len()));
+        Ok(orphans)
     }
 
     /// Where a new quarantine file goes, of an append that is planned on this ledger.
@@ -87,30 +90,25 @@ impl Ledger {
         fence_of_quarantine(file).is_some_and(|planned_under| known.contains(&planned_under))
     }
 
-    /// Those of `suspects` that no entry names as its quarantine file.
-    async fn retain_unnamed(
+    /// Those of these quarantine files that no entry names.
+    async fn unnamed(
         &self,
         table: &dyn Table,
         mut suspects: Vec<ObjectMeta>,
     ) -> Result<Vec<ObjectMeta>> {
-        let is_parquet =
-            |file: &ObjectMeta| file.location.filename().is_some_and(|it| it.ends_with(".parquet"));
-        if !suspects.iter().any(is_parquet) {
+        let name_of = |file: &ObjectMeta| file.location.filename().map(str::to_owned);
+        let mut unnamed: HashSet<String> = suspects.iter().filter_map(name_of).collect();
+        if unnamed.is_empty() {
             return Ok(suspects);
         }
-        let mut named = HashSet::new();
-        let suspected: HashSet<String> = suspects
-            .iter()
-            .filter_map(|file| file.location.filename())
-            .map(str::to_owned)
-            .collect();
         let mut entries = self.entries(table);
         while let Some(some) = entries.try_next().await? {
-            let files = some.iter().filter_map(|entry| entry.quarantine.as_deref());
-            let names = files.filter_map(|file| file.rsplit('/').next());
-            named.extend(names.filter_map(|name| suspected.get(name).cloned()));
+            for file in some.iter().filter_map(|entry| entry.quarantine.as_deref()) {
+                // A table may have been moved: only the name is the same wherever it is.
+                unnamed.remove(file.rsplit('/').next().unwrap_or(file));
+            }
         }
-        suspects.retain(|file| file.location.filename().is_none_or(|name| !named.contains(name)));
+        suspects.retain(|file| name_of(file).is_some_and(|name| unnamed.contains(&name)));
         Ok(suspects)
     }
 

@@ -49,6 +49,7 @@ async fn ingest_with(fault: At) -> (Receipt, usize) {
     let mut feed = Feed { table: "memory:///t".to_owned(), ..Feed::default() };
     feed.commit_attempts_max = 2;
     feed.csv.bad_rows = BadRows::Quarantine;
+    feed.csv.set("delimiter", ",").unwrap();
     let announcement = Announcement {
         location: environment.stores.resolve("memory:///in/a.csv").unwrap(),
         relative: "a.csv".to_owned(),
@@ -75,8 +76,8 @@ async fn a_commit_names_its_quarantine_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quarantine_file_goes_with_the_commit_that_is_lost() {
-    let (receipt, files) = ingest_with(At(".json", Fault::Conflict)).await;
-    assert_eq!(receipt.error.map(|error| error.kind), Some(ErrorKind::Contention));
+    let (receipt, files) = ingest_with(At(".ledger", Fault::Refuse)).await;
+    assert_eq!(receipt.error.map(|error| error.kind), Some(ErrorKind::StorageUnavailable));
     assert_eq!((receipt.quarantine, receipt.rows_rejected, files), (None, 1, 0));
 }
 
