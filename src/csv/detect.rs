@@ -232,7 +232,7 @@ fn line_endings(text: &[u8], given: Option<LineEnding>) -> Vec<LineEnding> {
     if let Some(given) = given {
         return vec![given];
     }
-    let is_bare = |&at: &usize| text.get(at + 1).is_some_and(|next| *next != b'\n');
+    let is_bare = |&at: &usize| text.get(at + 1) != Some(&b'\n');
     let bare_crs = memchr::memchr_iter(b'\r', text).filter(is_bare).count();
     let lfs = memchr::memchr_iter(b'\n', text).count();
     // The rarer of the two may be within quotes.

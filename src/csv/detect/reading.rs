@@ -54,7 +54,8 @@ impl Reading {
         let broken = rows.iter().filter(|row| row.is_broken).count() as f64;
         let sound = 1.0 - broken / rows.len().max(1) as f64;
         let quality = quality(sample.bytes, &rows, dialect.quote);
-        let score = consistency * consistency * worth(width) * quality * prior * sound;
+        let score =
+            consistency * consistency * worth(width) * quality * prior * sound * weight(rows.len());
         let has_no_mark = |row: &Row| {
             !row.fields.iter().any(|field| {
                 let text = &sample.bytes[field.clone()];
@@ -132,6 +133,11 @@ fn quality(text: &[u8], rows: &[Row], quote: Option<u8>) -> f64 {
         sum / fields.len().max(1) as f64
     };
     rows.iter().map(of_row).sum::<f64>() / rows.len().max(1) as f64
+}
+
+/// What so many rows say: that one row is like itself says little.
+fn weight(rows: usize) -> f64 {
+    rows as f64 / (rows as f64 + 0.5)
 }
 
 /// What a table of so many columns is worth: that rows are alike is the less a chance, the more there
