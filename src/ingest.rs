@@ -51,6 +51,7 @@ mod select;
 mod task;
 mod text;
 mod time;
+mod widen;
 mod writing;
 
 pub use plan::{Action, IngestPlan, PlannedColumn, PlannedObject, plan};

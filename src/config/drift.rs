@@ -7,9 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::{file, values, word, wrong};
 use crate::error::{Error, Result};
 
-/// The column that takes what has no column of its own, as JSON.
-pub const RESCUED_COLUMN: &str = "_rescued";
-
 /// How the objects' columns and the table's come together: `[feed.drift]`, or `--drift key=value`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]

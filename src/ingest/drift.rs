@@ -11,12 +11,15 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::schema::{folded_name, formats, legal_name};
+use super::widen;
 use crate::config::{
     ColumnOptions, DriftOptions, Feed, MatchBy, MissingColumns, NameCase, NewColumns,
 };
-use crate::csv::{DecodePlan, Dialect, Formats, Inference, RowRules, Sample, Target, ValueFormat};
+use crate::csv::{
+    DecodePlan, Dialect, Formats, Inference, Limits, RowRules, Sample, Target, ValueFormat,
+};
 use crate::error::{Error, ErrorKind, Result};
-use crate::table::{Layout, SchemaChange};
+use crate::table::{Layout, SchemaChange, WiderTypes};
 
 /// What an object's header comes to.
 #[derive(Debug, PartialEq)]
@@ -34,6 +37,14 @@ pub(super) struct Drift {
     pub new: Vec<String>,
     /// Whether there is no column for what is rescued.
     pub needs_rescued: bool,
+    /// The table's columns that are to be wider.
+    pub widened: Vec<(String, DataType)>,
+}
+
+impl Drift {
+    fn is_none(&self) -> bool {
+        self.new.is_empty() && !self.needs_rescued && self.widened.is_empty()
+    }
 }
 
 /// Finds the table's columns for the fields of objects.
@@ -45,20 +56,35 @@ pub(super) struct Matcher<'a> {
     /// The column that takes what is rescued, if there is one.
     rescued: Option<usize>,
     can_rescue: bool,
+    /// How columns can be widened, where they can be and the feed wants it.
+    wider: Option<WiderTypes>,
+    /// The columns that must not be.
+    fixed: Vec<usize>,
     formats: Formats,
     rules: RowRules,
 }
 
 impl<'a> Matcher<'a> {
-    pub fn new(feed: &Feed, layout: &'a Layout) -> Self {
+    pub fn new(feed: &Feed, layout: &'a Layout, wider: Option<WiderTypes>) -> Self {
         let position = |name: &str| layout.schema.index_of(name).ok();
         let rescued = feed.rescued_column().and_then(position);
         let ours = [feed.source_file_column.as_deref().and_then(position), rescued];
         let columns =
             (0..layout.schema.fields().len()).filter(|&i| !ours.contains(&Some(i))).collect();
         let can_rescue = feed.rescued_column().is_some();
-        let (formats, rules) = (formats(feed), feed.csv.row_rules());
-        Self { layout, options: feed.drift, columns, rescued, can_rescue, formats, rules }
+        let has_type = |(_, options): &(&String, &ColumnOptions)| options.column_type.is_some();
+        let given = feed.columns.iter().filter(has_type).filter_map(|(name, _)| position(name));
+        Self {
+            layout,
+            options: feed.drift,
+            columns,
+            rescued,
+            can_rescue,
+            wider: wider.filter(|_| feed.drift.widen),
+            fixed: layout.partition_columns.iter().copied().chain(given).collect(),
+            formats: formats(feed),
+            rules: feed.csv.row_rules(),
+        }
     }
 
     /// What becomes of an object with this header, of which `sample` is the start.
@@ -66,7 +92,13 @@ impl<'a> Matcher<'a> {
     /// # Errors
     /// [`ErrorKind::SchemaMismatch`] for a field that the policies have no place for, and for a column
     /// that no field feeds and that must be fed.
-    pub fn fit(&self, header: &[String], dialect: &Dialect, sample: Sample<'_>) -> Result<Fit> {
+    pub fn fit(
+        &self,
+        header: &[String],
+        dialect: &Dialect,
+        limits: Limits,
+        sample: Sample<'_>,
+    ) -> Result<Fit> {
         let found = self.find(header, dialect);
         let is_new = |(name, column): (&String, &Option<usize>)| match column {
             Some(_) => None,
@@ -79,23 +111,42 @@ impl<'a> Matcher<'a> {
         if adds {
             self.check_addable(&new)?;
         }
-        let needs_rescued = self.can_rescue && self.rescued.is_none();
-        if (adds || needs_rescued) && has_rows(sample, dialect)? {
-            let new = if adds { new } else { Vec::new() };
-            return Ok(Fit::Drifts(Drift { new, needs_rescued }));
-        }
         let target = |(name, column): (&String, Option<usize>)| match column {
             Some(column) => Target::Column(column),
             None if self.options.new_columns == NewColumns::Rescue => Target::Rescued(name.clone()),
             None => Target::Ignored,
         };
-        Ok(Fit::Fits(DecodePlan {
+        let plan = DecodePlan {
             schema: Arc::clone(&self.layout.schema),
             fields: header.iter().zip(found).map(target).collect(),
             rescued: self.rescued,
             formats: self.formats(),
             rules: self.rules,
-        }))
+        };
+        let drift = Drift {
+            new: if adds { new } else { Vec::new() },
+            needs_rescued: self.can_rescue && self.rescued.is_none(),
+            widened: self.widened(&plan, dialect, limits, sample),
+        };
+        Ok(match !drift.is_none() && has_rows(sample, dialect)? {
+            true => Fit::Drifts(drift),
+            false => Fit::Fits(plan),
+        })
+    }
+
+    /// The columns that have to be wider for the sample.
+    fn widened(
+        &self,
+        plan: &DecodePlan,
+        dialect: &Dialect,
+        limits: Limits,
+        sample: Sample<'_>,
+    ) -> Vec<(String, DataType)> {
+        let Some(wider) = self.wider else { return Vec::new() };
+        let columns = self.columns.iter().copied().filter(|column| !self.fixed.contains(column));
+        let wanted = widen::wanted(plan, columns, wider, dialect, limits, sample);
+        let named = |(column, data_type)| (self.name(column).to_owned(), data_type);
+        wanted.into_iter().map(named).collect()
     }
 
     /// The column of each field, where there is one.
@@ -210,11 +261,13 @@ impl<'a> Matcher<'a> {
 }
 
 /// The columns that a table is to be given, so that objects of these drifts fit. Their types are those of
-/// `feed`, or `inferred` from a sample of the objects; what was not in the sample is left for later.
+/// `feed`, or `inferred` from a sample of the objects; what was not in the sample is left for later. A
+/// column that several want wider becomes as wide as any of them wants it.
 pub(super) fn change<'a>(
     feed: &Feed,
     drifts: impl Iterator<Item = &'a Drift>,
     inferred: &Schema,
+    wider: Option<WiderTypes>,
 ) -> SchemaChange {
     let types: HashMap<String, &DataType> =
         inferred.fields().iter().map(|f| (folded_name(f.name()), f.data_type())).collect();
@@ -223,6 +276,17 @@ pub(super) fn change<'a>(
     let mut needs_rescued = false;
     for drift in drifts {
         needs_rescued |= drift.needs_rescued;
+        for (name, data_type) in &drift.widened {
+            let field = || Arc::new(Field::new(name, data_type.clone(), true));
+            match change.widened.iter_mut().find(|field| field.name() == name) {
+                Some(known) => {
+                    if wider.is_some_and(|wider| wider(known.data_type()).contains(data_type)) {
+                        *known = field();
+                    }
+                }
+                None => change.widened.push(field()),
+            }
+        }
         for name in &drift.new {
             let folded = folded_name(name);
             let Some(&inferred) = types.get(&folded) else { continue };
@@ -260,3 +324,6 @@ fn mismatch(message: String) -> Error {
          is to become of new columns with new_columns in [feed.drift]",
     )
 }
+
+#[cfg(test)]
+mod tests;

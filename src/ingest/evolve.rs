@@ -65,13 +65,14 @@ impl Run<'_> {
         again
     }
 
-    /// The pin on which all of `tasks` fit, where the feed wants new columns: `pin` itself, if they do.
+    /// The pin on which all of `tasks` fit, where the feed wants other columns for them: `pin` itself, if they do.
     ///
     /// # Errors
     /// Those of [`Rows::next`] and of [`crate::table::Table::plan_evolution`].
     pub(super) async fn pin_for_all(&self, pin: &Pin, tasks: &[Task]) -> Result<Pin> {
-        let changes = matches!(self.feed.drift.new_columns, NewColumns::Add | NewColumns::Rescue);
-        if !changes || pin.snapshot().is_none() {
+        let Some(snapshot) = pin.snapshot() else { return Ok(pin.clone()) };
+        let widens = self.feed.drift.widen && self.table.wider_types(snapshot).is_some();
+        if matches!(self.feed.drift.new_columns, NewColumns::Fail | NewColumns::Ignore) && !widens {
             return Ok(pin.clone());
         }
         let mut drifting = Vec::new();
@@ -109,12 +110,15 @@ impl Run<'_> {
         drifting: &[(Task, Drift)],
         inferred: &Schema,
     ) -> Result<Pin> {
-        let change = drift::change(self.feed, drifting.iter().map(|(_, drift)| drift), inferred);
-        match pin.snapshot() {
-            Some(snapshot) if !change.is_empty() => {
-                Ok(pin.evolved(self.table.plan_evolution(snapshot, &change).await?))
-            }
-            _ => Ok(pin.clone()),
+        let Some(snapshot) = pin.snapshot() else { return Ok(pin.clone()) };
+        let drifts = drifting.iter().map(|(_, drift)| drift);
+        let change = drift::change(self.feed, drifts, inferred, self.table.wider_types(snapshot));
+        match change.is_empty() {
+            true => Ok(pin.clone()),
+            false => Ok(pin.evolved(self.table.plan_evolution(snapshot, &change).await?)),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

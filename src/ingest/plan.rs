@@ -208,7 +208,7 @@ fn columns(feed: &Feed, layout: &Layout, inferred: Option<&Schema>) -> Vec<Plann
     let fields = || inferred.into_iter().flat_map(Schema::fields);
     let names: Vec<String> = fields().map(|field| field.name().clone()).collect();
     let dialect = feed.csv.dialect_options().or_default();
-    let found = Matcher::new(feed, layout).find(&names, &dialect);
+    let found = Matcher::new(feed, layout, None).find(&names, &dialect);
     for (field, column) in fields().zip(found) {
         match column {
             Some(column) => columns[column].inferred_type = Some(type_name(field)),

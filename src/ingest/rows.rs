@@ -16,12 +16,14 @@ use crate::csv::{Decoded, Decoder, Detection, Reject, Sample, detect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Entry;
 use crate::receipt::Observer;
-use crate::table::Layout;
+use crate::table::{Layout, WiderTypes};
 
 /// A stream of one object's batches, in the table's columns.
 pub(super) struct Rows<'a> {
     feed: &'a Feed,
     layout: &'a Arc<Layout>,
+    /// How the table's columns can be widened, if they can be.
+    wider: Option<WiderTypes>,
     limits: &'a Limits,
     /// The column that holds the source's name, and the name.
     source_column: Option<(usize, &'a str)>,
@@ -70,6 +72,7 @@ impl<'a> Rows<'a> {
         Self {
             feed: run.feed,
             layout,
+            wider: pin.snapshot().and_then(|snapshot| run.table.wider_types(snapshot)),
             limits,
             source_column: source_column.map(|column| (column, task.candidate.name.as_str())),
             uri: &task.object.location.uri,
@@ -204,7 +207,7 @@ impl<'a> Rows<'a> {
     /// Reads until the header is there, and makes the decoder for it; nothing for an object that
     /// ends before it has one, or that the table lacks something for.
     async fn begin(&mut self) -> Result<Option<Decoder>> {
-        let matcher = Matcher::new(self.feed, self.layout);
+        let matcher = Matcher::new(self.feed, self.layout, self.wider);
         let options = self.feed.csv.dialect_options();
         loop {
             self.fill().await?;
@@ -214,7 +217,8 @@ impl<'a> Rows<'a> {
             self.detection = Some(detection);
             let header = crate::csv::read_header(sample, &dialect);
             if let Some(header) = header.map_err(|error| self.reader.locate(error))? {
-                return match matcher.fit(&header, &dialect, sample)? {
+                let fit = matcher.fit(&header, &dialect, self.limits.decode, sample)?;
+                return match fit {
                     Fit::Fits(plan) => {
                         let decoder = Decoder::new(plan, &dialect, self.limits.decode)?;
                         Ok(Some(decoder.with_offsets(self.reader.offsets())))

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use object_store::path::Path;
@@ -70,6 +70,10 @@ pub trait Table: Send + Sync {
 
     /// Tries to create the table as version 0.
     async fn try_create(&self, creation: &Creation) -> Result<CommitOutcome>;
+
+    /// How columns of the table at `base` can be widened by a commit that adds rows; nothing where they
+    /// cannot be. Partition columns never are.
+    fn wider_types(&self, base: &Snapshot) -> Option<WiderTypes>;
 
     /// Composes a change of the columns of the table at `base`. Nothing is written.
     ///
@@ -205,12 +209,18 @@ pub struct Creation {
 pub struct SchemaChange {
     /// Columns that the table does not have, all nullable. They come after those that it has.
     pub added: Vec<FieldRef>,
+    /// Columns that the table has, by name, each with a type that is wider there.
+    pub widened: Vec<FieldRef>,
 }
+
+/// The types that a column of a type can be widened to, narrowest first, so that what its files hold is
+/// read as before.
+pub type WiderTypes = fn(&DataType) -> Vec<DataType>;
 
 impl SchemaChange {
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {
-        self.added.is_empty()
+        self.added.is_empty() && self.widened.is_empty()
     }
 }
 

@@ -74,6 +74,8 @@ pub(super) fn append(
     pointer: Pointer,
 ) -> KernelResult<Bytes> {
     let capture = Capture::default();
+    let evolved = evolved(append)?;
+    let snapshot = &evolved.map_or_else(|| Ok(snapshot.clone()), |it| it.base(snapshot))?;
     let mut builder = snapshot
         .clone()
         .update_table(operation(&append.effect), ENGINE_INFO, true)
@@ -81,9 +83,8 @@ pub(super) fn append(
         .with_operation_parameters(parameters(append))
         .with_operation_metrics(metrics(append));
     let removed = files::to_remove(&append.removed)?;
-    let evolved = evolved(append)?;
-    for field in evolved.into_iter().flat_map(|evolved| &evolved.added) {
-        builder = builder.add_column(field.clone());
+    if let Some(evolved) = evolved {
+        builder = evolved.put_into(builder, snapshot)?;
     }
     if !append.files.is_empty() && removed.is_none() && evolved.is_none() {
         builder = builder.with_blind_append();

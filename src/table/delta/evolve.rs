@@ -7,16 +7,17 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, TimeUnit};
-use delta_kernel::schema::{StructField, StructType};
+use arrow::datatypes::{DataType, FieldRef, Schema, TimeUnit};
+use delta_kernel::expressions::ColumnName;
+use delta_kernel::schema::{DataType as KernelType, StructField, StructType};
 use delta_kernel::snapshot::{Snapshot as KernelSnapshot, SnapshotRef};
 use delta_kernel::table_features::TableFeature;
-use delta_kernel::transaction::UpdateTableOperation;
+use delta_kernel::transaction::{UpdateTableOperation, UpdateTableTransactionBuilder};
 use delta_kernel::{Engine, KernelError, KernelResult};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::layout::{self, Target};
-use super::{ENGINE_INFO, compose, protocol};
+use super::{ENGINE_INFO, compose, protocol, widen};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Evolution, SchemaChange};
 
@@ -26,9 +27,52 @@ const MAX_COLUMN_ID: &str = "delta.columnMapping.maxColumnId";
 /// What a commit says of a change of columns.
 pub(super) struct Evolved {
     /// The new columns, with the ids and names that data files have been written with.
-    pub added: Vec<StructField>,
+    added: Vec<StructField>,
+    /// The columns that become wider, with their new types.
+    widened: Vec<(String, KernelType)>,
     /// All columns, with logical names.
     pub schema: Arc<StructType>,
+}
+
+impl Evolved {
+    /// What the commit is composed on, in the place of `snapshot`.
+    pub fn base(&self, snapshot: &SnapshotRef) -> KernelResult<SnapshotRef> {
+        base(snapshot, &self.widened)
+    }
+
+    /// Makes the change a part of the commit that is composed on `base`.
+    pub fn put_into(
+        &self,
+        builder: UpdateTableTransactionBuilder,
+        base: &KernelSnapshot,
+    ) -> KernelResult<UpdateTableTransactionBuilder> {
+        change(builder, base, &self.added)
+    }
+}
+
+fn base(snapshot: &SnapshotRef, widened: &[(String, KernelType)]) -> KernelResult<SnapshotRef> {
+    match widened {
+        [] => Ok(snapshot.clone()),
+        columns => widen::widened(snapshot, columns),
+    }
+}
+
+fn change(
+    mut builder: UpdateTableTransactionBuilder,
+    base: &KernelSnapshot,
+    added: &[StructField],
+) -> KernelResult<UpdateTableTransactionBuilder> {
+    if added.is_empty() {
+        // Nothing changes but what has changed in `base` already: it makes the kernel say so.
+        let schema = base.schema();
+        let nullable = schema.fields().find(|field| field.is_nullable());
+        let nullable = nullable.ok_or_else(|| KernelError::unsupported("no column may be null"))?;
+        return Ok(builder.set_nullable(ColumnName::new([nullable.name()])));
+    }
+    for field in added {
+        builder = builder.add_column(field.clone());
+    }
+    Ok(builder)
 }
 
 /// Equal for two versions of a table that have the same columns, with the same identities.
@@ -57,33 +101,41 @@ pub(super) fn plan(
 fn compose(
     snapshot: &SnapshotRef,
     engine: &dyn Engine,
-    change: &SchemaChange,
+    wanted: &SchemaChange,
 ) -> KernelResult<Evolution> {
-    let wanted = layout::kernel_schema(&Arc::new(Schema::new(change.added.clone())))?;
-    let mut builder = snapshot.clone().update_table(UpdateTableOperation::Write, ENGINE_INFO, true);
-    for field in wanted.fields() {
-        builder = builder.add_column(field.clone());
-    }
-    let transaction = builder.build(engine, Box::new(compose::Capture::default()))?;
+    let added: Vec<StructField> = kernel_fields(&wanted.added)?;
+    let widened: Vec<(String, KernelType)> = kernel_fields(&wanted.widened)?
+        .into_iter()
+        .map(|field| (field.name().clone(), field.data_type().clone()))
+        .collect();
+    let base = base(snapshot, &widened)?;
+    let builder = base.clone().update_table(UpdateTableOperation::Write, ENGINE_INFO, true);
+    let transaction =
+        change(builder, &base, &added)?.build(engine, Box::new(compose::Capture::default()))?;
     let target = Target {
-        schema: snapshot.schema(),
+        schema: base.schema(),
         partition_by: transaction.logical_partition_columns().to_vec(),
         state: transaction.write_state()?,
     };
     let context = target.bind_any()?;
-    let added = wanted
-        .fields()
+    let added = added
+        .iter()
         .map(|field| context.logical_data_schema().field(field.name()).cloned())
         .collect::<Option<Vec<StructField>>>()
         .ok_or_else(|| KernelError::generic("the kernel has not added the columns"))?;
-    let schema = StructType::try_new(snapshot.schema().fields().chain(&added).cloned())?;
+    let schema = StructType::try_new(base.schema().fields().chain(&added).cloned())?;
     let schema = Arc::new(schema);
     Ok(Evolution {
-        change: change.clone(),
+        change: wanted.clone(),
         columns_id: columns_id(snapshot),
         layout: Arc::new(layout::of(&Target { schema: Arc::clone(&schema), ..target })?),
-        inner: Arc::new(Evolved { added, schema }),
+        inner: Arc::new(Evolved { added, widened, schema }),
     })
+}
+
+fn kernel_fields(fields: &[FieldRef]) -> KernelResult<Vec<StructField>> {
+    let schema = layout::kernel_schema(&Arc::new(Schema::new(fields.to_vec())))?;
+    Ok(schema.fields().cloned().collect())
 }
 
 /// Refuses columns that the table has no room for.
@@ -127,13 +179,11 @@ fn refusal(uri: &str, snapshot: &SnapshotRef, cause: KernelError) -> Error {
         _ => Error::new(
             ErrorKind::TableUnsupported,
             format!(
-                "Lakefeed cannot add columns to a table with its features ({})",
+                "Lakefeed cannot change the columns of a table with its features ({})",
                 protocol::features(snapshot)
             ),
         )
-        .with_advice(
-            "add them yourself (ALTER TABLE t ADD COLUMN), or say new_columns = \"rescue\"",
-        ),
+        .with_advice("change them yourself (ALTER TABLE t), or say new_columns = \"rescue\""),
     };
     error.with_object(uri).with_cause(cause)
 }

@@ -25,7 +25,7 @@ use self::dynamodb_log::DynamoDbLog;
 use self::slot::Slot;
 use super::{
     Append, Checkpoint, CommitOutcome, Creation, Evolution, FileNames, LiveFile, Pointer,
-    SchemaChange, Snapshot, Sources, Table, TableDefinition,
+    SchemaChange, Snapshot, Sources, Table, TableDefinition, WiderTypes,
 };
 use crate::clock::{Clock, Entropy};
 use crate::environment::Environment;
@@ -50,6 +50,7 @@ mod scan;
 mod sidecars;
 mod slot;
 mod statistics;
+mod widen;
 
 pub use by_name::LogByName;
 pub use kernel::{BlockingCalls, Kernel};
@@ -362,6 +363,10 @@ impl Table for DeltaTable {
             return Err(Error::new(ErrorKind::Internal, "a creation of another format"));
         };
         self.fill(&self.slot(0), commit).await
+    }
+
+    fn wider_types(&self, base: &Snapshot) -> Option<WiderTypes> {
+        base.inner.downcast_ref::<SnapshotRef>().and_then(|kernel| widen::wider_types(kernel))
     }
 
     async fn plan_evolution(&self, base: &Snapshot, change: &SchemaChange) -> Result<Evolution> {

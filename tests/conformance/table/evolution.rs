@@ -12,7 +12,7 @@ use crate::support::tables::{LEDGER, Lake, Process, numbered_rows, numbered_sche
 fn adding(columns: &[(&str, DataType)]) -> SchemaChange {
     let field =
         |(name, data_type): &(&str, DataType)| Arc::new(Field::new(*name, data_type.clone(), true));
-    SchemaChange { added: columns.iter().map(field).collect() }
+    SchemaChange { added: columns.iter().map(field).collect(), widened: vec![] }
 }
 
 impl Process {
