@@ -118,7 +118,11 @@ pub fn detect(sample: Sample<'_>, options: &DialectOptions, columns: &[&str]) ->
     let sample = start_of(sample);
     let mut dialect = options.or_default();
     let declared = declared_delimiter(sample.bytes)
-        .filter(|_| options.delimiter.is_none() && options.skip_lines.is_none());
+        .filter(|_| options.delimiter.is_none() && options.skip_lines.is_none())
+        .filter(|delimiter| {
+            let declared = Dialect { delimiter: delimiter.to_vec(), ..dialect.clone() };
+            declared.check().is_ok()
+        });
     if let Some(delimiter) = declared {
         dialect.delimiter = delimiter.to_vec();
         dialect.skip_lines = 1;

@@ -79,6 +79,11 @@ fn what_people_export_is_found() {
 }
 
 #[test]
+fn a_declared_delimiter_must_make_sense() {
+    assert_outline("sep=\"\na,b\n1,2\n3,4\n", ",", 1, 1);
+}
+
+#[test]
 fn prose_is_one_column() {
     let text = "remark\nall is well, they say\nno: it is not; really\nwell, well, well\nyes\n";
     let (delimiter, ..) = outline(text);
