@@ -1,5 +1,7 @@
 //! The corpus of the fuzzer, replayed, and each of its inputs changed a little, always in the same way.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "../fuzz/checks.rs"]
 mod checks;
 

@@ -1,45 +1,49 @@
 //! Finding out how an object is written down, where nobody says.
 //!
-//! The start of the object is read by each dialect that could be meant, and the one wins whose rows are
-//! alike and whose fields look like fields (see [`reading`]). Then a row is looked for that names the
-//! columns (see [`header`]). On weak evidence it stays with what most objects are: commas, double
-//! quotes, a header. Nothing depends on how the object is cut into reads.
+//! ```text
+//! sample ── candidates ──> a table for each ── score ──> the likeliest ── header ──> Detection
+//! ```
+//!
+//! Every dialect that the sample's bytes allow is tried on its first bytes, and the likeliest few on
+//! all of it. What is looked at, how it is scored, and what it cannot know is in
+//! `docs/decisions/0012-detection.md`.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
+mod candidate;
+mod header;
+mod kind;
+mod parse;
+mod report;
+mod score;
+#[cfg(test)]
+mod tests;
 
 use super::dialect::{BYTE_ORDER_MARK, Dialect, DialectOptions, LineEnding, declared_delimiter};
 use super::header::{Sample, has_trailing_delimiter};
-use reading::Reading;
+use candidate::{Candidate, candidates};
+use header::Question;
+use parse::{Table, line_end};
+use score::Score;
 
-mod cells;
-mod header;
-mod reading;
+pub use header::HeaderEvidence;
+pub use report::DialectReport;
 
 /// How much of an object is looked at.
 pub const DETECTION_BYTES_MAX: usize = 256 << 10;
-/// How much of it is read by each dialect, where that has some rows.
-const READ_BYTES_MAX: usize = 32 << 10;
-/// How many line ends make some rows.
-const LINES_MIN: usize = 8;
 
-/// The delimiters that are looked for, each with how likely it is to be one where it occurs: spaces and
-/// colons are mostly something else.
-const DELIMITERS: [(&[u8], f64); 12] = [
-    (b",", 1.0),
-    (b";", 0.98),
-    (b"\t", 0.98),
-    (b"|", 0.97),
-    (b"\x01", 0.98),
-    (b"||", 0.97),
-    (b", ", 0.95),
-    (b"; ", 0.94),
-    (b"^", 0.85),
-    (b"~", 0.85),
-    (b" ", 0.4),
-    (b":", 0.3),
-];
+/// How much of the sample every candidate is tried on,
+const FIRST_BYTES_MAX: usize = 16 << 10;
+
+/// and how much all of them together are.
+const ALL_FIRST_BYTES_MAX: usize = 512 << 10;
+
+/// How many candidates are tried on all of the sample,
+const CANDIDATES_MAX: usize = 4;
+
+/// and how likely, beside the likeliest, they must have been on its first bytes.
+const LIKELIHOOD_MIN: f64 = 0.6;
+
+/// Below this, no number of fields is common enough to speak of columns.
+const CONSISTENCY_MIN: f64 = 0.4;
 
 /// What was found out of an object's dialect.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,253 +52,256 @@ pub struct Detection {
     pub dialect: Dialect,
     /// From 0, a guess, to 1: nothing was left to find out, or nothing speaks against it.
     pub confidence: f64,
+    /// What says that there is a header, or that there is none.
+    pub header: HeaderEvidence,
+    /// How many fields most rows have, a last empty one after a trailing delimiter included; nothing
+    /// where that was not looked at, or no number is common enough.
+    pub fields: Option<usize>,
 }
 
-/// How an object is written down, for people who read a receipt.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DialectReport {
-    /// How it is compressed: `plain`, `gzip`, `zip` …
-    pub compression: String,
-    /// The encoding of its text, as the WHATWG calls it.
-    pub encoding: String,
-    /// What separates fields.
-    pub delimiter: String,
-    /// What may enclose a field.
-    pub quote: Option<char>,
-    /// What makes the next character data.
-    pub escape: Option<char>,
-    /// What ends a line.
-    pub line_ending: LineEnding,
-    /// The rows that name the columns.
-    pub header_rows: u32,
-    /// The lines before them.
-    pub skip_lines: u64,
-    /// How sure that is: from 0, a guess, to 1, in hundredths.
-    pub confidence: f64,
-}
-
-impl Detection {
-    /// The same for people, of an object of this compression and encoding.
-    pub fn report(&self, compression: &str, encoding: &str) -> DialectReport {
-        let Dialect { delimiter, quote, escape, line_ending, header_rows, skip_lines, .. } =
-            &self.dialect;
-        DialectReport {
-            compression: compression.to_owned(),
-            encoding: encoding.to_owned(),
-            delimiter: String::from_utf8_lossy(delimiter).into_owned(),
-            quote: quote.map(char::from),
-            escape: escape.map(char::from),
-            line_ending: *line_ending,
-            header_rows: *header_rows,
-            skip_lines: *skip_lines,
-            confidence: (self.confidence * 100.0).round() / 100.0,
-        }
-    }
-}
-
-impl fmt::Display for DialectReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { compression, encoding, delimiter, quote, header_rows, skip_lines, .. } = self;
-        write!(f, "{compression}, {encoding}, delimiter {delimiter:?}, ")?;
-        match quote {
-            Some(quote) => write!(f, "quote {quote}, ")?,
-            None => f.write_str("no quote, ")?,
-        }
-        match header_rows {
-            0 => f.write_str("no header")?,
-            1 => f.write_str("a header")?,
-            rows => write!(f, "a header of {rows} rows")?,
-        }
-        if *skip_lines > 0 {
-            write!(f, " after {skip_lines} lines")?;
-        }
-        write!(f, " (confidence {})", self.confidence)
-    }
-}
-
-/// Finds out what `options` do not say of the dialect, from the start of an object, as UTF-8. `columns`
-/// are the names that a header would have, where there is a table already.
+/// Finds out what `options` do not say of the dialect, from the first [`DETECTION_BYTES_MAX`] of an
+/// object. `columns` are the names that a header would have, as far as a table has them.
 pub fn detect(sample: Sample<'_>, options: &DialectOptions, columns: &[&str]) -> Detection {
-    let sample = start_of(sample);
-    let mut dialect = options.or_default();
-    let declared = declared_delimiter(sample.bytes)
-        .filter(|_| options.delimiter.is_none() && options.skip_lines.is_none());
-    if let Some(delimiter) = declared {
-        dialect.delimiter = delimiter.to_vec();
-        dialect.skip_lines = 1;
-    }
-    let mut confidence = 1.0;
-    if is_open(options) {
-        let given = Given { options, dialect: &dialect, has_delimiter: declared.is_some() };
-        (dialect, confidence) = find(sample, &given, columns);
-    }
-    dialect.trailing_delimiter = has_trailing_delimiter(sample, &dialect);
-    Detection { dialect, confidence }
-}
-
-/// Whether there is anything to be found out.
-fn is_open(options: &DialectOptions) -> bool {
-    options.delimiter.is_none()
-        || options.quote.is_none()
-        || options.escape.is_none()
-        || options.line_ending.is_none()
-        || options.header.is_none()
-        || options.skip_lines.is_none()
-}
-
-/// The part of a sample that is looked at, without its byte-order mark.
-fn start_of(sample: Sample<'_>) -> Sample<'_> {
-    let bytes = sample.bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(sample.bytes);
-    cut(Sample { bytes, ..sample }, DETECTION_BYTES_MAX)
-}
-
-fn cut(sample: Sample<'_>, bytes_max: usize) -> Sample<'_> {
-    let whole = sample.whole && sample.bytes.len() <= bytes_max;
-    Sample { bytes: &sample.bytes[..sample.bytes.len().min(bytes_max)], whole }
-}
-
-/// What is not to be found out.
-struct Given<'a> {
-    options: &'a DialectOptions,
-    /// With everything that is given.
-    dialect: &'a Dialect,
-    /// Whether the object itself says its delimiter.
-    has_delimiter: bool,
-}
-
-fn find(sample: Sample<'_>, given: &Given<'_>, columns: &[&str]) -> (Dialect, f64) {
-    let Given { options, dialect, .. } = *given;
-    let part = cut(sample, READ_BYTES_MAX);
-    let lines = memchr::memchr2_iter(b'\n', b'\r', part.bytes).take(LINES_MIN).count();
-    let part = if lines < LINES_MIN { sample } else { part };
-    let (reading, confidence) = best(part, given);
-    let known = header::Known {
-        has_header: options.header,
-        may_skip: options.skip_lines.is_none(),
-        columns,
+    let sample = first_of(sample);
+    let mut detection = match is_complete(options) {
+        true => said(options, 1.0),
+        false => find(&Text::of(sample, options), options, columns),
     };
-    let found = header::find(part.bytes, &reading, known);
-    let mut found_dialect = reading.dialect;
-    if found.first_row > 0 {
-        let start = reading.rows[found.first_row].start;
-        found_dialect.skip_lines = found_dialect.line_ending.count(0, &part.bytes[..start]) as u64;
-    }
-    found_dialect.header_rows = if found.has_header { dialect.header_rows.max(1) } else { 0 };
-    (found_dialect, confidence.min(found.confidence))
+    let dialect = &mut detection.dialect;
+    dialect.trailing_delimiter =
+        may_trail(sample.bytes, &dialect.delimiter) && has_trailing_delimiter(sample, dialect);
+    detection
 }
 
-/// The reading that goes best, and how sure that is.
-fn best(sample: Sample<'_>, given: &Given<'_>) -> (Reading, f64) {
-    let endings = line_endings(sample.bytes, given.options.line_ending);
-    let first = Dialect { line_ending: endings[0], ..given.dialect.clone() };
-    let default = Reading::new(sample, first.clone(), 1.0);
-    let quotes = quotes(sample.bytes, given, &default);
-    let has_one_quote = quotes == [given.dialect.quote];
-    if default.is_plain && endings.len() == 1 && has_one_quote {
-        return (default, 1.0);
+/// Whether nothing is left to find out but what ends each row.
+fn is_complete(options: &DialectOptions) -> bool {
+    options.delimiter.is_some()
+        && options.quote.is_some()
+        && options.escape.is_some()
+        && options.line_ending.is_some()
+        && options.skip_lines.is_some()
+        && options.header.is_some()
+}
+
+/// What the options say, where the sample says nothing.
+fn said(options: &DialectOptions, confidence: f64) -> Detection {
+    let header = options.header.map_or(HeaderEvidence::Guess, |_| HeaderEvidence::Said);
+    Detection { dialect: options.or_default(), confidence, header, fields: None }
+}
+
+fn find(text: &Text<'_>, options: &DialectOptions, columns: &[&str]) -> Detection {
+    let Some(found) = likeliest(text, options) else {
+        let mut detection = said(options, 0.0);
+        if let Some(declared) = text.declared {
+            detection.dialect.delimiter = declared.to_vec();
+        }
+        detection.dialect.skip_lines = text.lines_before;
+        return detection;
+    };
+    let given = options.columns.iter().map(String::as_str);
+    let question = Question {
+        width: found.score.width,
+        may_skip: options.skip_lines.is_none() && found.score.consistency >= CONSISTENCY_MIN,
+        header: options.header,
+        header_rows: options.header_rows,
+        has_given_names: !options.columns.is_empty(),
+        columns: given.chain(columns.iter().copied()).collect(),
+    };
+    let start = question.answer(&found.table);
+    let Candidate { quote, escape, line_ending, .. } = found.candidate;
+    let before = match start.row {
+        0 => &[][..],
+        row => &text.bytes[..found.table.start_of(row)],
+    };
+    let dialect = Dialect {
+        delimiter: found.delimiter(options, text),
+        quote,
+        escape,
+        line_ending,
+        skip_lines: text.lines_before + lines(before, line_ending),
+        header_rows: start.header_rows,
+        ..options.or_default()
+    };
+    let confidence = found.confidence(options, text).min(start.confidence);
+    let is_common = found.score.consistency >= CONSISTENCY_MIN;
+    let fields = is_common.then_some(found.score.width);
+    Detection { dialect, confidence, header: start.evidence, fields }
+}
+
+/// The part of a sample that is looked at.
+fn first_of(sample: Sample<'_>) -> Sample<'_> {
+    let bytes = &sample.bytes[..sample.bytes.len().min(DETECTION_BYTES_MAX)];
+    Sample { bytes, whole: sample.whole && sample.bytes.len() < DETECTION_BYTES_MAX }
+}
+
+/// Whether any line ends with a delimiter.
+fn may_trail(bytes: &[u8], delimiter: &[u8]) -> bool {
+    memchr::memmem::find_iter(bytes, delimiter)
+        .any(|at| matches!(bytes.get(at + delimiter.len()), None | Some(b'\n' | b'\r')))
+}
+
+/// What of a sample is told apart.
+struct Text<'a> {
+    bytes: &'a [u8],
+    whole: bool,
+    /// Lines that come before it: those that are to be skipped, or a declaration.
+    lines_before: u64,
+    /// The delimiter that the sample declares.
+    declared: Option<&'a [u8]>,
+}
+
+impl<'a> Text<'a> {
+    fn of(sample: Sample<'a>, options: &DialectOptions) -> Self {
+        let Sample { bytes, whole } = sample;
+        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+        let is_legal = |delimiter: &&[u8]| {
+            Dialect { delimiter: delimiter.to_vec(), ..options.or_default() }.check().is_ok()
+        };
+        let declared = declared_delimiter(bytes).filter(is_legal);
+        let declared = declared.filter(|_| options.skip_lines.is_none());
+        let lines_before = options.skip_lines.unwrap_or(declared.is_some().into());
+        let bytes = without_lines(bytes, lines_before, options.line_ending);
+        Self { bytes, whole, lines_before, declared }
     }
-    let escapes = escapes(sample.bytes, given, &quotes);
-    let mut readings = vec![default];
-    for (delimiter, delimiter_prior) in delimiters(sample.bytes, given) {
-        for (i, &line_ending) in endings.iter().enumerate() {
-            for &quote in &quotes {
-                for &escape in &escapes {
-                    let prior = delimiter_prior
-                        * if i > 0 { 0.95 } else { 1.0 }
-                        * if quote == Some(b'"') { 1.0 } else { 0.97 }
-                        * if escape.is_some() { 0.98 } else { 1.0 };
-                    let delimiter = delimiter.clone();
-                    let other = Dialect { delimiter, quote, escape, line_ending, ..first.clone() };
-                    if other != first && other.check().is_ok() {
-                        readings.push(Reading::new(sample, other, prior));
-                    }
-                }
-            }
+}
+
+/// `bytes` without so many lines. What ends one is not known yet, unless it is said.
+fn without_lines(mut bytes: &[u8], lines: u64, said: Option<LineEnding>) -> &[u8] {
+    let has_lf = memchr::memchr(b'\n', bytes).is_some();
+    let guessed = if has_lf { LineEnding::Lf } else { LineEnding::Cr };
+    let line_ending = said.unwrap_or(guessed);
+    for _ in 0..lines {
+        let end =
+            (0..bytes.len()).find_map(|at| line_end(&bytes[at..], line_ending).map(|n| at + n));
+        let Some(end) = end else { return b"" };
+        bytes = &bytes[end..];
+    }
+    bytes
+}
+
+/// How many lines end in `bytes`.
+fn lines(bytes: &[u8], line_ending: LineEnding) -> u64 {
+    let (mut position, mut lines) = (0, 0);
+    while let Some(ahead) = memchr::memchr2(b'\n', b'\r', &bytes[position..]) {
+        position += ahead;
+        let length = line_end(&bytes[position..], line_ending);
+        lines += u64::from(length.is_some());
+        position += length.unwrap_or(1);
+    }
+    lines
+}
+
+/// The likeliest candidate, and what it makes of the sample.
+struct Found<'a> {
+    candidate: Candidate,
+    score: Score,
+    table: Table<'a>,
+    /// How likely the next one is, beside it, that tells fields or rows apart in another way.
+    runner_up: f64,
+}
+
+fn likeliest<'a>(text: &Text<'a>, options: &DialectOptions) -> Option<Found<'a>> {
+    let first = &text.bytes[..text.bytes.len().min(FIRST_BYTES_MAX)];
+    let candidates = candidates(first, options, text.declared);
+    let first = &first[..first.len().min(ALL_FIRST_BYTES_MAX / candidates.len().max(1))];
+    let is_all = first.len() == text.bytes.len();
+    let mut tried = try_all(first, text.whole && is_all, candidates, options);
+    let mut runner_up = runner_up(&tried);
+    if !is_all {
+        let best = tried.first()?.1.value;
+        tried.retain(|(_, score)| score.value >= LIKELIHOOD_MIN * best);
+        tried.truncate(CANDIDATES_MAX);
+        let candidates = tried.into_iter().map(|(candidate, _)| candidate).collect();
+        tried = try_all(text.bytes, text.whole, candidates, options);
+        runner_up = self::runner_up(&tried).or(runner_up);
+    }
+    let (candidate, score) = tried.into_iter().next()?;
+    let table = Table::parse(text.bytes, text.whole, &candidate);
+    let runner_up = runner_up.unwrap_or_default();
+    (table.len() > 0).then_some(Found { candidate, score, table, runner_up })
+}
+
+/// How likely the second is of what was tried, beside the first; quotes and escapes aside.
+fn runner_up(tried: &[(Candidate, Score)]) -> Option<f64> {
+    let (first, score) = tried.first()?;
+    let differs = |(other, _): &&(Candidate, Score)| {
+        other.delimiter != first.delimiter || other.line_ending != first.line_ending
+    };
+    let (_, other) = tried.iter().find(differs)?;
+    (score.value > 0.0).then(|| other.value / score.value)
+}
+
+/// Tries candidates on `text`, and returns the likeliest first; of equals, the earlier one.
+fn try_all(
+    text: &[u8],
+    whole: bool,
+    candidates: Vec<Candidate>,
+    options: &DialectOptions,
+) -> Vec<(Candidate, Score)> {
+    let mut tried = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        // One table at a time is in memory.
+        let table = Table::parse(text, whole, &candidate);
+        let score = Score::of(&table, &candidate);
+        if tried.is_empty() && score.is_perfect() && !candidate.is_weak() {
+            return vec![(candidate, score)];
+        }
+        let most_quotes_are_stray =
+            table.stray_quotes > 1 && table.quoted_cells < table.stray_quotes;
+        let unquoted = candidate.unquoted();
+        tried.push((candidate, score));
+        if options.quote.is_none() && most_quotes_are_stray {
+            let score = Score::of(&Table::parse(text, whole, &unquoted), &unquoted);
+            tried.push((unquoted, score));
         }
     }
-    // Of equals, the first.
-    let best = (0..readings.len())
-        .max_by(|&a, &b| readings[a].score.total_cmp(&readings[b].score).then(b.cmp(&a)))
-        .unwrap_or(0);
-    let best = readings.swap_remove(best);
-    let rival = readings
-        .iter()
-        .filter(|reading| !reading.agrees_with(&best))
-        .map(|reading| reading.score)
-        .fold(0.0, f64::max);
-    let lead = if best.score > 0.0 { 1.0 - rival / best.score } else { 0.0 };
-    let confidence = (best.consistency * (0.5 + 0.5 * lead)).clamp(0.0, 1.0);
-    (best, confidence)
-}
-
-/// What may end the lines of `text`, the likeliest first.
-fn line_endings(text: &[u8], given: Option<LineEnding>) -> Vec<LineEnding> {
-    if let Some(given) = given {
-        return vec![given];
-    }
-    let is_bare = |&at: &usize| text.get(at + 1).is_some_and(|next| *next != b'\n');
-    let bare_crs = memchr::memchr_iter(b'\r', text).filter(is_bare).count();
-    let lfs = memchr::memchr_iter(b'\n', text).count();
-    // The rarer of the two may be within quotes.
-    if bare_crs == 0 {
-        vec![LineEnding::Lf]
-    } else if lfs == 0 {
-        vec![LineEnding::Cr]
-    } else if bare_crs > lfs {
-        vec![LineEnding::Cr, LineEnding::Mixed]
-    } else {
-        vec![LineEnding::Lf, LineEnding::Mixed]
-    }
-}
-
-/// The delimiters that occur in `text`, with their priors, and one that does not: the object may have
-/// one column.
-fn delimiters(text: &[u8], given: &Given<'_>) -> Vec<(Vec<u8>, f64)> {
-    if given.has_delimiter || given.options.delimiter.is_some() {
-        return vec![(given.dialect.delimiter.clone(), 1.0)];
-    }
-    let count = |delimiter: &[u8]| memchr::memmem::find_iter(text, delimiter).count();
-    let (there, absent): (Vec<_>, Vec<_>) =
-        DELIMITERS.into_iter().partition(|(delimiter, _)| count(delimiter) > 0);
-    let none = absent.into_iter().find(|(delimiter, _)| delimiter.len() == 1);
-    // A mark that only occurs in a longer delimiter is none by itself.
-    let is_part = |short: &[u8]| {
-        there.iter().any(|(long, _)| {
-            let times = memchr::memmem::find_iter(long, short).count();
-            long.len() > short.len() && times > 0 && times * count(long) == count(short)
-        })
+    // Values with spaces and colons in them: times, for instance.
+    let are_values = |(candidate, score): &(Candidate, Score)| {
+        candidate.delimiter.is_empty() && score.width == 1 && score.typed_columns == 1
     };
-    let whole: Vec<_> = there.iter().copied().filter(|(short, _)| !is_part(short)).collect();
-    whole
-        .into_iter()
-        .chain(none.map(|(delimiter, _)| (delimiter, 1.0)))
-        .map(|(delimiter, prior)| (delimiter.to_vec(), prior))
-        .collect()
+    if tried.iter().any(are_values) {
+        tried.retain(|(candidate, _)| !candidate.is_weak());
+    }
+    tried.sort_by(|(_, a), (_, b)| b.value.total_cmp(&a.value));
+    tried
 }
 
-fn quotes(text: &[u8], given: &Given<'_>, default: &Reading) -> Vec<Option<u8>> {
-    if let Some(quote) = given.options.quote {
-        return vec![quote];
+impl Found<'_> {
+    fn has_columns(&self) -> bool {
+        self.score.width > 1 && self.score.consistency >= CONSISTENCY_MIN
     }
-    let mut quotes = vec![Some(b'"')];
-    if memchr::memchr(b'\'', text).is_some() {
-        quotes.push(Some(b'\''));
-    }
-    if default.consistency < 1.0 && memchr::memchr(b'"', text).is_some() {
-        quotes.push(None);
-    }
-    quotes
-}
 
-/// The escapes that make sense: there must be a quote to escape.
-fn escapes(text: &[u8], given: &Given<'_>, quotes: &[Option<u8>]) -> Vec<Option<u8>> {
-    if let Some(escape) = given.options.escape {
-        return vec![escape];
+    /// The delimiter. Where there is one column it is a comma, unless commas are part of the text:
+    /// then it is one that the sample does not have. But if the first row has a comma too, it may have
+    /// been meant as a delimiter, and a row refused is better than rows misread.
+    fn delimiter(&self, options: &DialectOptions, text: &Text<'_>) -> Vec<u8> {
+        const UNUSUAL: [&[u8]; 4] = [b"\t", b"|", b"\x01", b"\x1F"];
+        if let Some(said) = options.delimiter.as_deref().or(text.declared) {
+            return said.to_vec();
+        }
+        if !self.candidate.delimiter.is_empty() && self.has_columns() {
+            return self.candidate.delimiter.clone();
+        }
+        let has_mark = |bytes: &[u8]| bytes.iter().any(|byte| b",;\t|".contains(byte));
+        let first = self.table.row(0).iter().any(|cell| has_mark(self.table.text_of(*cell)));
+        let is_prose = self.candidate.delimiter.is_empty() && !first && text.bytes.contains(&b',');
+        let unused =
+            UNUSUAL.into_iter().find(|unused| memchr::memmem::find(text.bytes, unused).is_none());
+        match unused {
+            Some(unused) if is_prose => unused.to_vec(),
+            _ => b",".to_vec(),
+        }
     }
-    let escapes_a_quote = memchr::memchr_iter(b'\\', text)
-        .any(|at| text.get(at + 1).is_some_and(|next| quotes.contains(&Some(*next))));
-    if escapes_a_quote { vec![None, Some(b'\\')] } else { vec![None] }
-}
 
-#[cfg(test)]
-mod tests;
+    fn confidence(&self, options: &DialectOptions, text: &Text<'_>) -> f64 {
+        if options.delimiter.is_some() || text.declared.is_some() {
+            return self.score.consistency;
+        }
+        let rows = 1.0 - 0.5_f64.powi(self.score.rows.min(64) as i32);
+        if !self.has_columns() {
+            return 0.6 * rows * self.score.consistency;
+        }
+        let margin = 1.0 - self.runner_up;
+        rows * self.score.consistency * (2.5 * margin).min(1.0)
+    }
+}

@@ -24,6 +24,8 @@ pub struct Inference {
     fold: fn(&str) -> String,
     formats: Formats,
     columns: Vec<(String, Evidence)>,
+    /// The columns of samples without names, by position.
+    unnamed: Vec<Evidence>,
     rows: u64,
 }
 
@@ -31,7 +33,7 @@ impl Inference {
     /// Nothing observed yet. Names that `fold` makes equal are one column, with the first's name.
     pub fn new(fold: fn(&str) -> String) -> Self {
         let formats = Formats::default();
-        Self { fold, formats, columns: Vec::new(), rows: 0 }
+        Self { fold, formats, columns: Vec::new(), unnamed: Vec::new(), rows: 0 }
     }
 
     /// With the columns' values written so. `formats` has the names that the fold makes.
@@ -64,7 +66,11 @@ impl Inference {
             interpreters[position].observe(&reader.text(field));
         });
         let evidence = interpreters.into_iter().map(|interpreter| interpreter.evidence);
-        self.add(names.into_iter().zip(evidence));
+        if dialect.has_header() || !dialect.columns.is_empty() {
+            self.add(names.into_iter().zip(evidence));
+        } else {
+            self.add_unnamed(evidence.collect());
+        }
         Ok(())
     }
 
@@ -72,6 +78,7 @@ impl Inference {
     pub fn merge(&mut self, other: Self) {
         self.rows += other.rows;
         self.add(other.columns);
+        self.add_unnamed(other.unnamed);
     }
 
     /// How many rows were observed.
@@ -79,11 +86,26 @@ impl Inference {
         self.rows
     }
 
-    /// The columns in order of their first appearance, all nullable.
-    pub fn finish(self) -> Schema {
+    /// The columns in order of their first appearance, all nullable. Where there are names, columns
+    /// without are the named ones in that order; what they are more is called `column_3` and so on.
+    pub fn finish(mut self) -> Schema {
+        for (i, evidence) in std::mem::take(&mut self.unnamed).into_iter().enumerate() {
+            match self.columns.get_mut(i) {
+                Some((_, named)) => named.merge(evidence),
+                None => self.add([(format!("column_{}", i + 1), evidence)]),
+            }
+        }
         let field =
             |(name, evidence): (String, Evidence)| Field::new(name, evidence.data_type(), true);
         Schema::new(self.columns.into_iter().map(field).collect::<Vec<_>>())
+    }
+
+    fn add_unnamed(&mut self, columns: Vec<Evidence>) {
+        let count = self.unnamed.len().max(columns.len());
+        self.unnamed.resize_with(count, Evidence::default);
+        for (known, evidence) in self.unnamed.iter_mut().zip(columns) {
+            known.merge(evidence);
+        }
     }
 
     fn add(&mut self, columns: impl IntoIterator<Item = (String, Evidence)>) {
@@ -346,6 +368,32 @@ mod tests {
             assert_eq!((field.name().as_str(), field.data_type()), (name, &data_type));
         }
         assert_eq!(schema.fields().len(), 3);
+    }
+
+    #[test]
+    fn columns_without_names_are_those_with_names_in_their_order() {
+        let bare = Dialect { header_rows: 0, ..Dialect::default() };
+        let samples = [("1.5,x,true\n", &bare), ("id,name\n1,a\n", &Dialect::default())];
+        for order in [[0, 1], [1, 0]] {
+            let mut inference = Inference::new(str::to_owned);
+            for (text, dialect) in order.map(|i| samples[i]) {
+                let sample = Sample { bytes: text.as_bytes(), whole: true };
+                inference.observe(sample, dialect).unwrap();
+            }
+            assert_eq!(inference.rows(), 2);
+            let schema = inference.finish();
+            let columns: Vec<_> = schema
+                .fields()
+                .iter()
+                .map(|f| (f.name().as_str(), f.data_type().clone()))
+                .collect();
+            let expected = [
+                ("id", DataType::Float64),
+                ("name", DataType::Utf8),
+                ("column_3", DataType::Boolean),
+            ];
+            assert_eq!(columns, expected);
+        }
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl IrregularReader {
         let tells_missing = self.rules.short_rows == ShortRows::Bad;
         Irregular {
             missing: if tells_missing { expected - found } else { 0 },
-            surplus: keeps_surplus.then(|| read_bytes..text.len()),
+            surplus: keeps_surplus.then_some(read_bytes..text.len()),
             text,
             bounds,
             is_mended,

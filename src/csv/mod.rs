@@ -51,7 +51,7 @@ mod transcode;
 mod value;
 
 pub use decode::{DecodePlan, Decoded, Decoder, Limits, LongRows, RowRules, ShortRows, Target};
-pub use detect::{DETECTION_BYTES_MAX, Detection, DialectReport, detect};
+pub use detect::{DETECTION_BYTES_MAX, Detection, DialectReport, HeaderEvidence, detect};
 pub(crate) use dialect::DELIMITER_BYTES_MAX;
 pub use dialect::{Dialect, DialectOptions, LineEnding};
 pub use encoding::{

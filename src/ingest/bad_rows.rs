@@ -1,21 +1,23 @@
 //! What becomes of an object's bad rows, as the feed wants it.
 
 use crate::config::{BadRows, CsvOptions};
-use crate::csv::{Complaint, Decoded};
+use crate::csv::{Complaint, Decoded, DialectReport};
 use crate::error::{Error, ErrorKind, Position, Result};
 use crate::receipt::RejectReport;
 
 /// Bad rows that a receipt tells.
 const TOLD_MAX: usize = 5;
 
-/// The bad rows of one object.
+/// What was found in one object.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Findings {
-    /// Those that are not in the table.
+    /// How it is written, once it has been looked into.
+    pub dialect: Option<DialectReport>,
+    /// Bad rows that are not in the table.
     pub rows_rejected: u64,
     /// Those that are, as far as they can be read.
     pub rows_rescued: u64,
-    /// The first of them.
+    /// The first bad rows.
     pub first: Vec<RejectReport>,
 }
 

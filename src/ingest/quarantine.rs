@@ -184,5 +184,6 @@ fn batch_of(source: &str, rejects: &[Reject]) -> Result<RecordBatch, arrow::erro
     )
 }
 
-#[cfg(all(test, feature = "delta"))]
+#[cfg(test)]
+#[cfg(feature = "delta")]
 mod tests;

@@ -12,7 +12,7 @@ use super::task::{Facts, Task};
 use super::text::TextReader;
 use crate::commit::Pin;
 use crate::config::{BadRows, Feed};
-use crate::csv::{Decoded, Decoder, Detection, Reject, Sample, detect};
+use crate::csv::{DETECTION_BYTES_MAX, Decoded, Decoder, Detection, Reject, Sample, detect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Entry;
 use crate::receipt::Observer;
@@ -165,7 +165,8 @@ impl<'a> Rows<'a> {
 
     /// The bad rows so far.
     pub fn findings(&self) -> Findings {
-        self.judge.findings().clone()
+        let dialect = self.detection.as_ref().map(|detection| self.reader.report(detection));
+        Findings { dialect, ..self.judge.findings().clone() }
     }
 
     /// Bytes of the object that were read so far, as stored.
@@ -179,7 +180,6 @@ impl<'a> Rows<'a> {
             rows: self.rows,
             bytes_read: self.reader.bytes_read(),
             content: Entry::render_content(self.reader.content_hash()),
-            dialect: self.detection.as_ref().map(|found| self.reader.report(found)),
         }
     }
 
@@ -204,17 +204,20 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Reads until the header is there, and makes the decoder for it; nothing for an object that
+    /// Finds the dialect out, reads until the header is there, and makes the decoder for it; nothing for an object that
     /// ends before it has one, or that the table lacks something for.
     async fn begin(&mut self) -> Result<Option<Decoder>> {
         let matcher = Matcher::new(self.feed, self.layout, self.wider);
         let options = self.feed.csv.dialect_options();
-        loop {
+        while self.buffer.len() < DETECTION_BYTES_MAX && !self.at_end {
             self.fill().await?;
+        }
+        let sample = Sample { bytes: &self.buffer, whole: self.at_end };
+        let detection = detect(sample, &options, &matcher.names());
+        let dialect = detection.dialect.clone();
+        self.detection = Some(detection);
+        loop {
             let sample = Sample { bytes: &self.buffer, whole: self.at_end };
-            let detection = detect(sample, &options, &matcher.names());
-            let dialect = detection.dialect.clone();
-            self.detection = Some(detection);
             let header = crate::csv::read_header(sample, &dialect);
             if let Some(header) = header.map_err(|error| self.reader.locate(error))? {
                 let fit = matcher.fit(&header, &dialect, self.limits.decode, sample)?;
@@ -242,6 +245,7 @@ impl<'a> Rows<'a> {
                 )
                 .with_advice("check that this is a CSV file, and its quote character"));
             }
+            self.fill().await?;
         }
     }
 

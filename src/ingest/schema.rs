@@ -10,7 +10,7 @@ use super::task::Task;
 use super::text::TextReader;
 use super::time::Timekeeper;
 use crate::config::{ColumnOptions, CsvOptions, Feed};
-use crate::csv::{DialectReport, Formats, Inference, Sample, detect};
+use crate::csv::{DETECTION_BYTES_MAX, DialectReport, Formats, Inference, Sample, detect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Layout, TableDefinition};
 
@@ -83,7 +83,8 @@ async fn observe(
     bytes_max: usize,
 ) -> Result<(bool, DialectReport)> {
     let rows_before = inference.rows();
-    for bytes in [bytes, bytes_max] {
+    // Never less than an ingest finds the dialect out from.
+    for bytes in [bytes, bytes_max].map(|bytes| bytes.max(DETECTION_BYTES_MAX)) {
         let mut reader = TextReader::open(&task.object, options);
         let (bytes, whole) = sample(&mut reader, bytes).await?;
         let sample = Sample { bytes: &bytes, whole };

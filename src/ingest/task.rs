@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::clock::Usage;
 use crate::commit::PlannedSource;
 use crate::config::{Feed, SourceKey};
-use crate::csv::DialectReport;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::ledger::{Entry, EntryState};
@@ -98,8 +97,6 @@ pub(super) struct Facts {
     pub bytes_read: u64,
     /// The hash of its bytes, as the ledger writes it.
     pub content: String,
-    /// How it is written down.
-    pub dialect: Option<DialectReport>,
 }
 
 /// One version of an object that is to be taken.
@@ -109,7 +106,7 @@ pub(super) struct Task {
     pub object: SourceObject,
     /// Whether its rows take the place of those that the table has of it.
     pub replaces: bool,
-    /// Its bad rows, as far as it was read.
+    /// What was found in it, as far as it was read.
     pub findings: Findings,
     began: Duration,
     usage: Usage,
@@ -165,7 +162,6 @@ impl Task {
             rows: facts.rows,
             quarantine: self.quarantine(quarantine),
             bytes_read: facts.bytes_read,
-            dialect: facts.dialect.clone(),
             bytes_written: share.bytes_of(facts.rows),
             data_files: if facts.rows == 0 { 0 } else { share.files },
             attempts,
@@ -191,6 +187,7 @@ impl Task {
             peak_rss_bytes: usage.peak_rss_bytes,
             rows_rejected: self.findings.rows_rejected,
             rows_rescued: self.findings.rows_rescued,
+            dialect: self.findings.dialect.clone(),
             rejects: self.findings.first.clone(),
             ..receipt
         }

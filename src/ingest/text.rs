@@ -98,8 +98,13 @@ impl TextReader {
 
     /// How the object is written down, once something was read.
     pub fn report(&self, detection: &Detection) -> DialectReport {
-        let encoding = self.encoding().map_or("UTF-8", |found| found.encoding.name());
-        detection.report(self.compression().unwrap_or(Compression::None).name(), encoding)
+        let encoding = self.encoding().map(|found| found.encoding.name());
+        let compression = self.compression().map(Compression::name);
+        DialectReport {
+            encoding: encoding.filter(|name| *name != "UTF-8").map(str::to_owned),
+            compression: compression.filter(|name| *name != "plain").map(str::to_owned),
+            ..DialectReport::from(detection)
+        }
     }
 
     /// The encoding, once something was read.

@@ -62,7 +62,7 @@ pub(super) fn unzip<R: AsyncBufRead + Send + Unpin + 'static>(stored: R) -> Deco
 
 enum Archive<R> {
     Before(R),
-    Within(File<R>),
+    Within(Box<File<R>>),
 }
 
 struct File<R> {
@@ -88,7 +88,7 @@ struct Header {
 impl<R: AsyncBufRead + Unpin> Archive<R> {
     async fn next(self) -> io::Result<Option<(Bytes, Self)>> {
         let mut file = match self {
-            Self::Before(stored) => File::open(stored).await?,
+            Self::Before(stored) => Box::new(File::open(stored).await?),
             Self::Within(file) => file,
         };
         let mut bytes = BytesMut::with_capacity(CHUNK_BYTES);

@@ -172,13 +172,15 @@ fn row(dialect: &Dialect, limits: Limits, bytes: &[u8], start: usize) -> (Row, u
 
 type Fields = Vec<(Vec<u8>, bool, usize)>;
 
+type Misread = (RejectKind, &'static str);
+
 /// The fields of the row at `at` and where it ends; or what is wrong, and how far one must have read
 /// to know.
 fn fields(
     dialect: &Dialect,
     bytes: &[u8],
     mut at: usize,
-) -> Result<(Fields, usize), (usize, (RejectKind, &'static str))> {
+) -> Result<(Fields, usize), (usize, Misread)> {
     let mut fields = Vec::new();
     loop {
         let start = at;
