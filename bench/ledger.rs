@@ -184,6 +184,7 @@ impl Bench {
             rows_rejected: 0,
             at: DateTime::from_timestamp(1_700_000_000, 0).unwrap(),
             state: EntryState::In,
+            quarantine: None,
         };
         let entries: Vec<Entry> = names.map(entry).collect();
         let table = self.table.as_ref();

@@ -7,7 +7,8 @@
 //! 1. *Is it mine?* The ledger knows the append's id: it was committed after all.
 //! 2. *Is it still right here?* The same table, the same fence, the same layout of data files, and
 //!    nobody has entered one of its objects since it was planned. Then it goes on top of the new
-//!    pin, its data files as they are.
+//!    pin, its data files as they are. An append that changes the table's columns is right where the
+//!    columns are still those that it changes, or have become those that it wants.
 //! 3. Otherwise it is *planned again* from the start, without what others have taken.
 //!
 //! ```text
@@ -45,7 +46,8 @@ use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{self, Entry, Ledger, NextTail};
 use crate::table::{
-    Append, CommitOutcome, Creation, DataFile, Effect, FileOrigin, Layout, Snapshot, Table,
+    Append, CommitOutcome, Creation, DataFile, Effect, Evolution, FileOrigin, Layout, Snapshot,
+    Table,
 };
 
 use pin::Base;
@@ -81,7 +83,10 @@ pub struct Plan {
     /// What entered the ledger later was not known when it was planned.
     sequence: u64,
     version: Option<u64>,
+    /// What the files are written for.
     layout: Arc<Layout>,
+    /// What makes the table's layout that one, where it is not.
+    evolution: Option<Evolution>,
     files: Vec<DataFile>,
     sources: Vec<PlannedSource>,
     removal: Option<Removal>,
@@ -111,6 +116,8 @@ pub enum Outcome {
         attempts: u32,
         /// The rows that it took away.
         rows_removed: RowsRemoved,
+        /// The columns that it added to the table.
+        columns_added: Vec<String>,
         /// What is left to do.
         chores: Chores,
     },
@@ -156,6 +163,7 @@ impl Plan {
             sequence: pin.ledger.sequence(),
             version: pin.version(),
             layout: Arc::clone(pin.layout()),
+            evolution: pin.evolution.clone(),
             files,
             sources,
             removal: None,
@@ -199,7 +207,7 @@ impl Plan {
             Judgement::NotRight("the table was put back to an older version")
         } else if self.origin.fence != ledger.fence() {
             Judgement::NotRight("the ledger's fence has moved")
-        } else if self.layout != *pin.layout() {
+        } else if !self.fits_columns(pin) {
             Judgement::NotRight("the table's columns have changed")
         } else if entered_since.entries().next().is_some() && !self.is_blind {
             Judgement::NotRight("another writer has taken one of the objects")
@@ -208,6 +216,14 @@ impl Plan {
         } else {
             Judgement::Right
         })
+    }
+
+    /// Whether the table wants its files as ours are, or will with what we change.
+    fn fits_columns(&self, pin: &Pin) -> bool {
+        let can_evolve = |evolution: &Evolution| {
+            pin.snapshot().is_some_and(|snapshot| snapshot.columns_id == evolution.columns_id)
+        };
+        self.layout == *pin.table_layout() || self.evolution.as_ref().is_some_and(can_evolve)
     }
 
     /// Whether the table holds the rows of the same sources, where that decides what is taken.
@@ -226,13 +242,19 @@ impl Plan {
         }
     }
 
-    fn append(&self, removal: PlannedRemoval) -> Append {
+    /// The append as seen from `snapshot`: a change of columns is left out where the table has them so
+    /// already, by our own hand or another's.
+    fn append(&self, snapshot: &Snapshot, removal: PlannedRemoval) -> Append {
+        let is_needed = |_: &&Evolution| self.layout != snapshot.layout;
+        let evolution = self.evolution.as_ref().filter(is_needed).cloned();
         Append {
             id: self.id,
             files: self.files.iter().cloned().chain(removal.added).collect(),
             removed: removal.removed,
             effect: self.removal.as_ref().map_or(Effect::Append, Removal::effect),
+            evolution,
             sources: self.sources.iter().map(|source| source.uri.clone()).collect(),
+            quarantine: self.sources.iter().find_map(|source| source.entry.quarantine.clone()),
         }
     }
 
@@ -304,6 +326,8 @@ async fn race(
     unsettled: &mut Option<u64>,
 ) -> Result<Outcome> {
     let (mut attempts, mut preparations) = (0, 0);
+    // By the last attempt.
+    let mut columns_added = Vec::new();
     while attempts < attempts_max && (attempts == 0 || !environment.is_over()) {
         attempts += 1;
         match plan.judge(environment, table, &pin).await {
@@ -311,7 +335,13 @@ async fn race(
             Ok(Judgement::Mine(version)) => {
                 let rows_removed = remover.map(|it| it.rows()).unwrap_or_default();
                 let chores = Chores::default();
-                return Ok(Outcome::Committed { version, attempts, rows_removed, chores });
+                return Ok(Outcome::Committed {
+                    version,
+                    attempts,
+                    rows_removed,
+                    columns_added,
+                    chores,
+                });
             }
             Ok(Judgement::NotRight(reason)) => {
                 return Ok(Outcome::PlanAgain { reason, attempts, files_are_lost: true });
@@ -340,7 +370,8 @@ async fn race(
                     Some(remover) => Box::pin(remover.plan(snapshot)).await?,
                     None => PlannedRemoval::default(),
                 };
-                let append = plan.append(removal);
+                let append = plan.append(snapshot, removal);
+                columns_added = append.columns_added();
                 try_append(environment, table, &pin, snapshot, plan, &append, &mut retired).await?
             }
         };
@@ -355,7 +386,13 @@ async fn race(
                         remover.discard_all_but_the_last().await;
                     }
                 }
-                return Ok(Outcome::Committed { version, attempts, rows_removed, chores });
+                return Ok(Outcome::Committed {
+                    version,
+                    attempts,
+                    rows_removed,
+                    columns_added,
+                    chores,
+                });
             }
             // The table is ready now; that was no attempt of ours to append.
             (CommitOutcome::Committed(_), Step::Prepare) if preparations < PREPARATIONS_MAX => {
@@ -440,7 +477,9 @@ async fn move_pointer(
         files: vec![],
         removed: vec![],
         effect: Effect::Append,
+        evolution: None,
         sources: vec![],
+        quarantine: None,
     };
     let outcome = table.try_commit(snapshot, &nothing, ledger.name(), tail.pointer).await?;
     ledger::delete_all(table, tail.settle(table, outcome).await).await;

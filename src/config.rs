@@ -10,11 +10,14 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
+use crate::csv::{Formats, LongRows};
 use crate::error::{Error, ErrorKind, Result};
 
 pub use aws::{AwsAccess, AwsVariables};
+pub use column::{ColumnFormat, ColumnOptions};
 pub use column_type::ColumnType;
 pub use csv::CsvOptions;
+pub use drift::{DriftOptions, MatchBy, MissingColumns, NameCase, NewColumns};
 pub use dynamodb::DynamoDbOptions;
 pub use file::CONFIGURATION_BYTES_MAX;
 pub use function::FunctionIdentity;
@@ -22,15 +25,17 @@ pub use lease::{LeaseOptions, LeaseScope};
 pub use log::log_filter;
 pub use memory::{MemoryOrigin, memory_limit};
 pub use origin::{ADDRESS_VARIABLE, Origin, TEXT_VARIABLE, origin};
-pub use policy::{Dedupe, Mode, OnChanged, SourceKey};
+pub use policy::{BadRows, Dedupe, Mode, OnChanged, SourceKey};
 pub use s3::S3Options;
 #[cfg(feature = "maintain")]
 pub(crate) use values::nearest;
 pub use values::parse_size;
 
 mod aws;
+mod column;
 mod column_type;
 mod csv;
+mod drift;
 mod dynamodb;
 mod file;
 mod function;
@@ -164,8 +169,9 @@ pub struct Feed {
     pub source_file_column: Option<String>,
     /// The partition columns of a table that is still to be made, in order.
     pub partition_by: Vec<String>,
-    /// Types of columns by name; those not named here are the table's, or inferred.
-    pub columns: BTreeMap<String, ColumnType>,
+    /// What is said of columns, by name.
+    #[serde(deserialize_with = "column::columns")]
+    pub columns: BTreeMap<String, ColumnOptions>,
     /// The size at which a data file is finished and the next one begun.
     #[serde(deserialize_with = "values::size")]
     pub target_file_bytes: u64,
@@ -181,6 +187,8 @@ pub struct Feed {
     pub lease: LeaseOptions,
     /// How the objects are written.
     pub csv: CsvOptions,
+    /// How the objects' columns and the table's come together.
+    pub drift: DriftOptions,
     /// What is asked for this once: a command says it, never the configuration.
     #[serde(skip)]
     pub mode: Mode,
@@ -207,6 +215,7 @@ impl Default for Feed {
             sample_bytes_max: 4 << 20,
             lease: LeaseOptions::default(),
             csv: CsvOptions::default(),
+            drift: DriftOptions::default(),
             mode: Mode::Once,
         }
     }
@@ -221,6 +230,23 @@ impl Feed {
             (self.dedupe == Dedupe::Column, "dedupe is \"column\""),
         ];
         reasons.into_iter().find(|(is_so, _)| *is_so).map(|(_, reason)| reason)
+    }
+
+    /// How the columns' values are written, each column by the name that `fold` makes of its own.
+    pub fn formats(&self, fold: impl Fn(&str) -> String) -> Formats {
+        let usual = self.csv.value_format();
+        let columns = self.columns.iter();
+        let columns = columns.map(|(name, options)| (fold(name), options.value_format(&usual)));
+        Formats::new(usual.clone(), columns)
+    }
+
+    /// The column that takes what has no column of its own, where the feed wants that.
+    pub fn rescued_column(&self) -> Option<&str> {
+        let rules = self.csv.row_rules();
+        let wanted = self.drift.new_columns == NewColumns::Rescue
+            || rules.rescue
+            || rules.long_rows == LongRows::Rescue;
+        wanted.then_some(self.csv.rescued_column.as_str())
     }
 
     /// Checks what no single field can say of itself.
@@ -284,6 +310,13 @@ impl Feed {
         }
         if self.columns.contains_key("") {
             return Err(wrong("a column in columns has no name"));
+        }
+        let usual = self.csv.value_format();
+        for (name, options) in &self.columns {
+            options.validate(&usual).map_err(|error| {
+                let advice = error.advice().unwrap_or_default().to_owned();
+                wrong(format!("column {name:?}: {}", error.message())).with_advice(advice)
+            })?;
         }
         let mut seen = HashSet::new();
         for column in &self.partition_by {

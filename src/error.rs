@@ -87,6 +87,8 @@ struct Inner {
     message: String,
     object: Option<String>,
     position: Option<Position>,
+    /// Whether the position is in what the object decompresses to.
+    decompressed: bool,
     advice: Option<String>,
     cause: Option<Cause>,
 }
@@ -99,6 +101,7 @@ impl Error {
             message: message.into(),
             object: None,
             position: None,
+            decompressed: false,
             advice: None,
             cause: None,
         }))
@@ -115,6 +118,13 @@ impl Error {
     #[must_use]
     pub fn with_position(mut self, position: Position) -> Self {
         self.0.position = Some(position);
+        self
+    }
+
+    /// Says that the place is in what the object decompresses to.
+    #[must_use]
+    pub fn in_decompressed_text(mut self) -> Self {
+        self.0.decompressed = true;
         self
     }
 
@@ -152,6 +162,11 @@ impl Error {
         self.0.position.as_ref()
     }
 
+    /// Whether the place is in what the object decompresses to.
+    pub fn is_in_decompressed_text(&self) -> bool {
+        self.0.decompressed
+    }
+
     /// What to do.
     pub fn advice(&self) -> Option<&str> {
         self.0.advice.as_deref()
@@ -160,12 +175,13 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { message, object, position, advice, cause, .. } = &*self.0;
+        let Inner { message, object, position, decompressed, advice, cause, .. } = &*self.0;
         if let Some(object) = object {
             write!(f, "{object}: ")?;
         }
         if let Some(Position { line, byte, column }) = position {
-            write!(f, "line {line} (byte {byte})")?;
+            let of = if *decompressed { " decompressed" } else { "" };
+            write!(f, "line {line} (byte {byte}{of})")?;
             if let Some(column) = column {
                 write!(f, ", column {column:?}")?;
             }
@@ -216,6 +232,14 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("no list: {0}")]
     struct Repeats(#[source] std::io::Error);
+
+    #[test]
+    fn a_place_in_decompressed_text_is_told_as_one() {
+        let error = Error::new(ErrorKind::SourceInvalid, "a NUL byte")
+            .with_position(Position { line: 3, byte: 40, column: None })
+            .in_decompressed_text();
+        assert_eq!(error.to_string(), "line 3 (byte 40 decompressed): a NUL byte");
+    }
 
     #[test]
     fn a_cause_is_told_once() {

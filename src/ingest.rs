@@ -6,8 +6,10 @@
 //! 1. *Pin* the table's newest version, then look at each object, then ask the ledger (in this
 //!    order: an object that changes after it was looked at is caught when it is read).
 //! 2. *Read* each object, on condition that it is still the version that was looked at.
-//! 3. *Decode* it into typed batches. A bad row fails its object, and only that one.
-//! 4. *Write* the batches as data files, durable and not yet visible. Small objects are decoded
+//! 3. *Decode* it into typed batches. A bad row fails its object, and only that one; or it is
+//!    rescued, quarantined or dropped, as the feed wants it.
+//! 4. *Write* the batches as data files, and quarantined rows as a file of their own, durable and not
+//!    yet visible. Small objects are decoded
 //!    wholly, judged, and only then written to files that they share; a large one has its own.
 //! 5. *Commit* files and ledger entries as the next version (see [`crate::commit`]), under the
 //!    table's lease where the feed wants one, so that writers queue instead of colliding.
@@ -20,7 +22,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use object_store::path::Path;
 
 use crate::commit::{self, Outcome, Pin, Plan, PlannedSource, Removal, Watch};
@@ -32,26 +33,34 @@ use crate::ledger;
 use crate::parquet::TableWriter;
 use crate::receipt::{Observer, Receipt};
 use crate::source::Announcement;
-use crate::table::{self, Checkpoint, DataFile, Sources, Table, delete_data_files};
+use crate::table::{self, Checkpoint, DataFile, Sources, Table};
 
+mod append;
 mod attempts;
+mod bad_rows;
 mod budget;
+mod drift;
+mod evolve;
 mod overwrite;
 mod plan;
+mod quarantine;
 mod rows;
 mod schema;
 mod select;
 mod task;
+mod text;
 mod time;
+mod widen;
+mod writing;
 
 pub use plan::{Action, IngestPlan, PlannedColumn, PlannedObject, plan};
 pub use time::has_time;
 
 use budget::Limits;
-use rows::{Rows, Staged};
 use select::Selection;
 use task::{Candidate, Facts, Task};
 use time::Timekeeper;
+use writing::Written;
 
 /// Rounds in a row that end with no receipt, all being lost races, before the rest is handed back.
 const FRUITLESS_ROUNDS_MAX: u32 = 20;
@@ -99,12 +108,6 @@ pub async fn ingest_into(
 /// Whether an error is about what was asked, and not about what happened to any object.
 fn is_for_the_caller(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Configuration | ErrorKind::OverBudget)
-}
-
-/// Whether an object may be staged with others: it is small, and not suspected of anything.
-fn is_harmless(task: &Task, limits: &Limits) -> bool {
-    task.object.size_bytes <= limits.stage_bytes_max
-        && task.candidate.announcement.deliveries < attempts::DELIVERIES_MIN
 }
 
 /// One micro-batch under way.
@@ -243,22 +246,12 @@ impl<'a> Run<'a> {
             let column = self.feed.source_file_column.clone()?;
             Some(Watch { column, held: held.into_keys().collect() })
         });
-        let limits = Limits::new(self.environment, self.feed, self.table, pin.layout())?;
-
-        let (mut small, mut large): (Vec<Task>, Vec<Task>) =
-            tasks.into_iter().partition(|task| is_harmless(task, &limits));
-        let mut aliases = Some(aliases).filter(|aliases| !aliases.is_empty());
-        while !small.is_empty() || aliases.is_some() {
-            let rest = small.split_off(small.len().min(OBJECTS_PER_COMMIT_MAX));
-            let aliases = aliases.take().unwrap_or_default();
-            let left = self.append_together(&pin, &limits, small, aliases).await;
-            again.extend(left.again);
-            large.extend(left.too_large);
-            small = rest;
-        }
-        for (attempts_before, task) in self.dangerous_last(large).await {
-            again.extend(self.append_marked(&pin, &limits, task, attempts_before).await);
-        }
+        let left = {
+            let limits = Limits::new(self.environment, self.feed, self.table, pin.layout())?;
+            self.append_all(&pin, &limits, tasks, aliases).await
+        };
+        again.extend(left.again);
+        again.extend(self.append_drifting(&pin, left.drifting).await);
         for (candidate, receipt) in settled {
             // What the table held may have changed, so that it is to be taken after all.
             if self.has_lost { again.push(candidate) } else { self.finish(receipt) }
@@ -266,174 +259,48 @@ impl<'a> Run<'a> {
         Ok(again)
     }
 
-    /// One append of many small objects, which share data files.
-    async fn append_together(
-        &mut self,
-        pin: &Pin,
-        limits: &Limits,
-        tasks: Vec<Task>,
-        aliases: Vec<PlannedSource>,
-    ) -> Left {
-        let mut left = Left::default();
-        let mut loaded = Vec::new();
-        let mut writer = None;
-        let mut tasks = tasks.into_iter();
-        while let Some(mut task) = tasks.next() {
-            task.begin(self.environment);
-            if let Some(objection) = self.time.objection(task.object.size_bytes) {
-                left.again.extend(self.give_up(task, &objection));
-                continue;
-            }
-            let (batches, facts) = match Rows::open(self, pin, limits, &task).stage().await {
-                Ok(Staged::Whole { batches, facts }) => (batches, facts),
-                Ok(Staged::Empty) => {
-                    self.finish(task.skipped("empty"));
-                    continue;
-                }
-                Ok(Staged::TooLarge) => {
-                    left.too_large.push(task);
-                    continue;
-                }
-                Err(error) => {
-                    left.again.extend(self.give_up(task, &error));
-                    continue;
-                }
-            };
-            loaded.push((task, facts));
-            if let Err(error) = self.write_shared(&mut writer, pin, limits, &batches).await {
-                // What the shared files held is gone with them.
-                let rest = tasks.map(|task| (task, Facts::default()));
-                left.again.extend(self.blame_last(loaded, rest, &error));
-                return left;
-            }
-        }
-        let files = match writer {
-            Some(writer) => writer.finish().await,
-            None => Ok(Vec::new()),
-        };
-        match files {
-            Ok(_) if loaded.is_empty() && aliases.is_empty() => {}
-            Ok(files) => left.again.extend(self.commit(pin, files, loaded, aliases).await),
-            Err(error) => self.fail_all(loaded, &error),
-        }
-        left
-    }
-
-    /// Writes one object's rows to the shared files, which are begun with the first row.
-    async fn write_shared(
-        &self,
-        writer: &mut Option<TableWriter>,
-        pin: &Pin,
-        limits: &Limits,
-        batches: &[RecordBatch],
-    ) -> Result<()> {
-        for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
-            let writer = match writer {
-                Some(writer) => writer,
-                None => writer.insert(self.writer(pin, limits)?),
-            };
-            writer.write(batch).await?;
-        }
-        Ok(())
-    }
-
-    /// With how often they were begun before without an end: those go last, and otherwise the
-    /// smallest first.
-    async fn dangerous_last(&self, tasks: Vec<Task>) -> Vec<(u32, Task)> {
-        let mut marked = Vec::with_capacity(tasks.len());
-        for task in tasks {
-            marked.push((self.attempts_before(&task).await, task));
-        }
-        marked.sort_by_key(|(attempts, task)| (*attempts, task.object.size_bytes));
-        marked
-    }
-
-    /// One append of one object that may be dangerous: if the function dies of it, a marker stays.
-    async fn append_marked(
-        &mut self,
-        pin: &Pin,
-        limits: &Limits,
-        mut task: Task,
-        attempts_before: u32,
-    ) -> Vec<Candidate> {
-        task.begin(self.environment);
-        if let Some(objection) = self.time.objection(task.object.size_bytes) {
-            return self.give_up(task, &objection);
-        }
-        if let Some(objection) = self.mark(&task, attempts_before).await {
-            return self.give_up(task, &objection);
-        }
-        let marker = self.marker_of(&task);
-        let again = self.append_alone(pin, limits, task).await;
-        self.unmark(&marker).await;
-        again
-    }
-
-    /// One append of one large object, streamed.
-    async fn append_alone(&mut self, pin: &Pin, limits: &Limits, task: Task) -> Vec<Candidate> {
-        let mut writer = match self.writer(pin, limits) {
-            Ok(writer) => writer,
-            Err(error) => return self.give_up(task, &error),
-        };
-        let mut rows = Rows::open(self, pin, limits, &task);
-        loop {
-            match rows.next().await {
-                Ok(Some(batch)) => {
-                    if let Err(error) = writer.write(&batch).await {
-                        return self.give_up(task, &error);
-                    }
-                    let (size, read) = (task.object.size_bytes, rows.bytes_read());
-                    if let Some(error) = self.time.objection_while(size, read, task.began()) {
-                        writer.abort().await;
-                        return self.give_up(task, &error);
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    writer.abort().await;
-                    return self.give_up(task, &error);
-                }
-            }
-        }
-        let facts = rows.facts();
-        self.time.measure(facts.bytes_read, task.began());
-        match writer.finish().await {
-            Ok(files) => self.commit(pin, files, vec![(task, facts)], Vec::new()).await,
-            Err(error) => self.give_up(task, &error),
-        }
-    }
-
     /// Commits the files and says so; returns what is to be planned again.
     async fn commit(
         &mut self,
         planned_on: &Pin,
-        files: Vec<DataFile>,
+        written: Written,
         loaded: Vec<(Task, Facts)>,
         aliases: Vec<PlannedSource>,
     ) -> Vec<Candidate> {
-        let plan = self.plan(planned_on, files.clone(), &loaded, aliases);
-        self.commit_planned(planned_on, &plan, files, loaded).await
+        let plan = self.plan(planned_on, &written, &loaded, aliases);
+        self.commit_planned(planned_on, &plan, written, loaded).await
     }
 
     async fn commit_planned(
         &mut self,
         planned_on: &Pin,
         plan: &Plan,
-        files: Vec<DataFile>,
+        written: Written,
         loaded: Vec<(Task, Facts)>,
     ) -> Vec<Candidate> {
         match self.commit_plan(planned_on, plan).await {
-            Ok(Outcome::Committed { version, attempts, rows_removed, chores }) => {
+            Ok(Outcome::Committed { version, attempts, rows_removed, columns_added, chores }) => {
                 self.has_committed = true;
                 self.look_whether_due(planned_on, version);
                 self.merge_due |= chores.is_merge_due;
                 self.retired.extend(chores.retired);
-                let share = Share::of(&files);
+                let share = Share::of(&written.files);
+                let quarantine = written.quarantine.as_ref();
                 for (task, facts) in loaded {
-                    let receipt =
-                        task.committed(self.environment, &facts, &share, version, attempts);
+                    let receipt = task.committed(
+                        self.environment,
+                        &facts,
+                        &share,
+                        quarantine,
+                        version,
+                        attempts,
+                    );
                     let rows_removed = rows_removed.get(&task.candidate.name).copied();
-                    self.finish(Receipt { rows_removed: rows_removed.unwrap_or(0), ..receipt });
+                    self.finish(Receipt {
+                        rows_removed: rows_removed.unwrap_or(0),
+                        columns_added: columns_added.clone(),
+                        ..receipt
+                    });
                 }
                 Vec::new()
             }
@@ -441,13 +308,13 @@ impl<'a> Run<'a> {
                 tracing::info!(table = self.table.uri(), reason, "planning again");
                 self.has_lost = true;
                 if files_are_lost {
-                    delete_data_files(self.table, files.iter()).await;
+                    written.delete(self.table).await;
                 }
                 loaded.into_iter().map(|(task, _)| task.candidate).collect()
             }
             Err(error) => {
                 if !error.kind().might_have_happened() {
-                    delete_data_files(self.table, files.iter()).await;
+                    written.delete(self.table).await;
                 }
                 self.fail_all(loaded, &error);
                 Vec::new()
@@ -459,12 +326,14 @@ impl<'a> Run<'a> {
     fn plan(
         &self,
         planned_on: &Pin,
-        files: Vec<DataFile>,
+        written: &Written,
         loaded: &[(Task, Facts)],
         aliases: Vec<PlannedSource>,
     ) -> Plan {
-        let sources = loaded.iter().map(|(task, facts)| task.planned(facts)).chain(aliases);
-        let plan = Plan::new(self.environment, planned_on, files, sources.collect());
+        let quarantine = written.quarantine.as_ref();
+        let planned = loaded.iter().map(|(task, facts)| task.planned(facts, quarantine));
+        let sources = planned.chain(aliases).collect();
+        let plan = Plan::new(self.environment, planned_on, written.files.clone(), sources);
         let plan = plan.watching(self.watch.clone());
         let plan = if self.feed.mode == Mode::Append { plan.blind() } else { plan };
         let replaced = loaded.iter().filter(|(task, _)| task.replaces);
@@ -603,13 +472,6 @@ impl<'a> Run<'a> {
         self.observer.finished(&receipt);
         self.receipts.push(receipt);
     }
-}
-
-/// What an append of small objects leaves over.
-#[derive(Default)]
-struct Left {
-    again: Vec<Candidate>,
-    too_large: Vec<Task>,
 }
 
 /// The files of an append, to be shared out among its objects by rows.

@@ -51,9 +51,9 @@ pub fn line(invocation: &Invocation<'_>, taken: &Taken) -> String {
 }
 
 /// Names, units and values.
-fn metrics(invocation: &Invocation<'_>, taken: &Taken) -> [(&'static str, &'static str, u64); 13] {
+fn metrics(invocation: &Invocation<'_>, taken: &Taken) -> [(&'static str, &'static str, u64); 14] {
     let Tally { committed, duplicate, skipped, failed, attempts, .. } = &taken.tally;
-    let Tally { rows, rows_rejected, bytes_read, bytes_written, .. } = &taken.tally;
+    let Tally { rows, rows_rejected, rows_rescued, bytes_read, bytes_written, .. } = &taken.tally;
     [
         ("ObjectsCommitted", "Count", *committed),
         ("ObjectsDuplicate", "Count", *duplicate),
@@ -61,6 +61,7 @@ fn metrics(invocation: &Invocation<'_>, taken: &Taken) -> [(&'static str, &'stat
         ("ObjectsFailed", "Count", *failed),
         ("Rows", "Count", *rows),
         ("RowsRejected", "Count", *rows_rejected),
+        ("RowsRescued", "Count", *rows_rescued),
         ("BytesRead", "Bytes", *bytes_read),
         ("BytesWritten", "Bytes", *bytes_written),
         ("DurationMs", "Milliseconds", taken.duration.as_millis() as u64),
@@ -87,7 +88,9 @@ mod tests {
             version: Some(version),
             rows,
             rows_rejected: 1,
+            rows_rescued: 2,
             rows_removed: 0,
+            columns_added: vec![],
             bytes_read: 1000,
             bytes_written: 500,
             data_files: 1,
@@ -95,6 +98,9 @@ mod tests {
             duration_ms: 30,
             cpu_ms: 20,
             peak_rss_bytes: 1,
+            dialect: None,
+            rejects: vec![],
+            quarantine: None,
             error: None,
         }
     }
@@ -125,6 +131,7 @@ mod tests {
             {"Name":"ObjectsFailed","Unit":"Count"},
             {"Name":"Rows","Unit":"Count"},
             {"Name":"RowsRejected","Unit":"Count"},
+            {"Name":"RowsRescued","Unit":"Count"},
             {"Name":"BytesRead","Unit":"Bytes"},
             {"Name":"BytesWritten","Unit":"Bytes"},
             {"Name":"DurationMs","Unit":"Milliseconds"},
@@ -135,7 +142,7 @@ mod tests {
             "Namespace":"Lakefeed"}],"Timestamp":1574109732004},
             "feed":"orders","request_id":"156cb537",
             "ObjectsCommitted":3,"ObjectsDuplicate":1,"ObjectsSkipped":0,"ObjectsFailed":1,
-            "Rows":43,"RowsRejected":5,"BytesRead":5000,"BytesWritten":2500,"DurationMs":1234,
+            "Rows":43,"RowsRejected":5,"RowsRescued":10,"BytesRead":5000,"BytesWritten":2500,"DurationMs":1234,
             "Commits":2,"Attempts":6,"PeakRssBytes":67108864,"ColdStart":1}"#;
         let line = line(&invocation, &taken);
         assert_eq!(line.lines().count(), 1);

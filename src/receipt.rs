@@ -5,6 +5,7 @@ use std::error::Error as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::csv::{Complaint, DialectReport, RejectKind};
 use crate::error::{Error, ErrorKind, with_causes};
 
 /// What happened to one source object. Every object that was announced ends in one.
@@ -26,8 +27,13 @@ pub struct Receipt {
     pub rows: u64,
     /// Rows that are not, because they were bad.
     pub rows_rejected: u64,
+    /// Rows among those in the table that are bad, and were rescued.
+    pub rows_rescued: u64,
     /// Rows of it that were in the table, and are not any more.
     pub rows_removed: u64,
+    /// Columns that the commit of its rows added to the table.
+    #[serde(default)]
+    pub columns_added: Vec<String>,
     /// Bytes of the object that were read, as stored.
     pub bytes_read: u64,
     /// Bytes of data files that were written for it; its share by rows, of a file it shares.
@@ -42,8 +48,42 @@ pub struct Receipt {
     pub cpu_ms: u64,
     /// The process's largest resident set so far, in bytes.
     pub peak_rss_bytes: u64,
+    /// How it is written down, for an object that was read to its end.
+    pub dialect: Option<DialectReport>,
+    /// The first of its bad rows, whatever became of them.
+    pub rejects: Vec<RejectReport>,
+    /// The address of the file that holds the rejected rows, where they were quarantined.
+    pub quarantine: Option<String>,
     /// What went wrong, for an object that failed.
     pub error: Option<ErrorReport>,
+}
+
+/// A bad row as a receipt tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectReport {
+    /// The line in the source object, of its first byte.
+    pub line: u64,
+    /// Its first byte in the source object.
+    pub byte: u64,
+    /// The column, where one value is at fault.
+    pub column: Option<String>,
+    /// What sort of fault.
+    pub kind: RejectKind,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl From<&Complaint> for RejectReport {
+    fn from(complaint: &Complaint) -> Self {
+        let Complaint { position, kind, reason } = complaint;
+        Self {
+            line: position.line,
+            byte: position.byte,
+            column: position.column.clone(),
+            kind: *kind,
+            reason: reason.clone(),
+        }
+    }
 }
 
 /// What became of a source object.
@@ -121,6 +161,9 @@ pub struct ErrorReport {
     pub line: Option<u64>,
     /// The byte in the source object.
     pub byte: Option<u64>,
+    /// Whether line and byte are those of what the object decompresses to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub decompressed: bool,
     /// The column.
     pub column: Option<String>,
     /// What to do.
@@ -141,6 +184,7 @@ impl ErrorReport {
             message,
             line: position.map(|position| position.line),
             byte: position.map(|position| position.byte),
+            decompressed: error.is_in_decompressed_text(),
             column: position.and_then(|position| position.column.clone()),
             advice: error.advice().map(str::to_owned),
         }
@@ -170,6 +214,8 @@ pub struct Tally {
     pub rows: u64,
     /// Rows that are not, because they were bad.
     pub rows_rejected: u64,
+    /// Rows among those in the tables that are bad, and were rescued.
+    pub rows_rescued: u64,
     /// Rows of the objects that were in the tables, and are not any more.
     pub rows_removed: u64,
     /// Bytes of objects that were read, as stored.
@@ -195,6 +241,7 @@ impl Tally {
         self.late += u64::from(kind == Some(ErrorKind::DeadlineExceeded));
         self.rows += receipt.rows;
         self.rows_rejected += receipt.rows_rejected;
+        self.rows_rescued += receipt.rows_rescued;
         self.rows_removed += receipt.rows_removed;
         self.bytes_read += receipt.bytes_read;
         self.bytes_written += receipt.bytes_written;
@@ -251,7 +298,9 @@ mod tests {
             version: Some(7),
             rows: 20,
             rows_rejected: 0,
+            rows_rescued: 0,
             rows_removed: 0,
+            columns_added: vec![],
             bytes_read: 1000,
             bytes_written: 500,
             data_files: 1,
@@ -259,6 +308,9 @@ mod tests {
             duration_ms: 30,
             cpu_ms: 20,
             peak_rss_bytes: 1 << 20,
+            dialect: None,
+            rejects: vec![],
+            quarantine: None,
             error: error.map(ErrorReport::from),
         }
     }
@@ -270,8 +322,9 @@ mod tests {
             json,
             "{\"source\":\"file:///in/a.csv\",\"status\":\"committed\",\"reason\":null,\
              \"table\":\"file:///out\",\"version\":7,\"rows\":20,\"rows_rejected\":0,\
-             \"rows_removed\":0,\"bytes_read\":1000,\"bytes_written\":500,\"data_files\":1,\"attempts\":2,\
-             \"duration_ms\":30,\"cpu_ms\":20,\"peak_rss_bytes\":1048576,\"error\":null}"
+             \"rows_rescued\":0,\"rows_removed\":0,\"columns_added\":[],\"bytes_read\":1000,\"bytes_written\":500,\"data_files\":1,\"attempts\":2,\
+             \"duration_ms\":30,\"cpu_ms\":20,\"peak_rss_bytes\":1048576,\"dialect\":null,\
+             \"rejects\":[],\"quarantine\":null,\"error\":null}"
         );
     }
 

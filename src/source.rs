@@ -2,25 +2,26 @@
 
 use std::io;
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
-use async_compression::zstd::DParameter;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncReadExt;
 use tokio_util::io::StreamReader;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Location, Stores, misdirected};
 
+mod archive;
+mod compression;
 mod discover;
 mod pattern;
+mod snappy;
 
+pub use compression::{Compression, DecompressOptions, Decompressor, MAGIC_BYTES_MAX};
 pub use discover::discover;
 pub use pattern::Pattern;
 
@@ -28,10 +29,9 @@ pub use pattern::Pattern;
 pub const READ_RANGE_BYTES: u64 = 2 << 20;
 /// Requests under way at once for one object: the next range is fetched while one is decoded.
 const READ_RANGES_IN_FLIGHT_MAX: usize = 2;
-/// What reading one object may hold, beside the decompressor's window.
+/// What reading one object may hold, beside what [`DecompressOptions::held_bytes_max`] says.
 pub const READ_BUFFER_BYTES_MAX: u64 = READ_RANGE_BYTES * (READ_RANGES_IN_FLIGHT_MAX as u64 + 1);
-/// The largest zstd window that is accepted, as a power of two (32 MiB).
-const ZSTD_WINDOW_LOG_MAX: u32 = 25;
+
 /// What an event, a listing or a person says: there is an object at this address.
 #[derive(Debug, Clone)]
 pub struct Announcement {
@@ -129,8 +129,14 @@ impl SourceObject {
     }
 
     /// Opens exactly this version.
-    pub fn open(&self) -> SourceReader {
-        SourceReader::new(self.clone())
+    pub fn open(&self, options: DecompressOptions) -> SourceReader {
+        SourceReader {
+            object: self.clone(),
+            options,
+            raw: Arc::default(),
+            content: Content::Unopened,
+            decompressed_bytes: 0,
+        }
     }
 }
 
@@ -154,8 +160,10 @@ pub(crate) fn plain_tag(tag: &str) -> String {
 /// Reads one version of an object: ranges pinned to its identity, decompressed.
 pub struct SourceReader {
     object: SourceObject,
+    options: DecompressOptions,
     raw: Arc<Mutex<RawDigest>>,
     content: Content,
+    decompressed_bytes: u64,
 }
 
 /// What has passed through, as stored.
@@ -169,54 +177,17 @@ type RawStream = StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>;
 
 enum Content {
     Unopened,
-    Open { compression: Compression, reader: Pin<Box<dyn AsyncRead + Send>> },
-}
-
-/// How an object is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Compression {
-    None,
-    Gzip,
-    Zstd,
-}
-
-impl Compression {
-    const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-    const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-
-    /// By the first bytes. A name's ending can lie; the bytes cannot, since neither magic number
-    /// begins a text.
-    fn of(first: &[u8]) -> Self {
-        if first.starts_with(&Self::GZIP_MAGIC) {
-            Self::Gzip
-        } else if first.starts_with(&Self::ZSTD_MAGIC) {
-            Self::Zstd
-        } else {
-            Self::None
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::None => "plain",
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-        }
-    }
+    Open { compression: Compression, reader: Decompressor },
 }
 
 impl SourceReader {
-    fn new(object: SourceObject) -> Self {
-        Self { object, raw: Arc::default(), content: Content::Unopened }
-    }
-
     /// Fills `buffer` from the decompressed content; 0 at its end. After the end, the object has
     /// been checked to be the pinned version still.
     ///
     /// # Errors
     /// [`ErrorKind::SourceChanged`] when another version took its place, [`ErrorKind::SourceGone`],
     /// [`ErrorKind::SourceUnavailable`], or [`ErrorKind::SourceInvalid`] when it cannot be
-    /// decompressed.
+    /// decompressed, or not within the limits.
     pub async fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         if matches!(self.content, Content::Unopened) {
             self.content = self.open_content().await?;
@@ -230,8 +201,22 @@ impl SourceReader {
                 self.check_unchanged().await?;
                 Ok(0)
             }
-            Ok(bytes) => Ok(bytes),
+            Ok(bytes) if compression == Compression::None => Ok(bytes),
+            Ok(bytes) => {
+                self.decompressed_bytes += bytes as u64;
+                let sizes = self.options.check_size(self.decompressed_bytes, self.bytes_read());
+                sizes.map_err(|error| error.with_object(&self.object.location.uri))?;
+                Ok(bytes)
+            }
             Err(error) => Err(self.read_failed(compression, error)),
+        }
+    }
+
+    /// How it is compressed, once something was read.
+    pub fn compression(&self) -> Option<Compression> {
+        match self.content {
+            Content::Unopened => None,
+            Content::Open { compression, .. } => Some(compression),
         }
     }
 
@@ -265,23 +250,15 @@ impl SourceReader {
             .await
             .map_err(|error| self.read_failed(Compression::None, error))?
             .unwrap_or_default();
-        let compression = Compression::of(&first);
+        let uri = &self.object.location.uri;
+        let DecompressOptions { compression, window_bytes_max, .. } = self.options;
+        let compression = compression.unwrap_or_else(|| Compression::of(&first, uri));
+        compression
+            .check_window(&first, window_bytes_max)
+            .map_err(|error| error.with_object(uri))?;
         let whole = stream::once(async move { Ok(first) }).chain(ranges).boxed();
         let raw: RawStream = StreamReader::new(whole);
-        let reader: Pin<Box<dyn AsyncRead + Send>> = match compression {
-            Compression::None => Box::pin(raw),
-            Compression::Gzip => {
-                let mut decoder = GzipDecoder::new(raw);
-                decoder.multiple_members(true);
-                Box::pin(decoder)
-            }
-            Compression::Zstd => {
-                let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG_MAX)];
-                let mut decoder = ZstdDecoder::with_params(raw, &window);
-                decoder.multiple_members(true);
-                Box::pin(decoder)
-            }
-        };
+        let reader = compression.decompressor(raw, window_bytes_max);
         Ok(Content::Open { compression, reader })
     }
 
@@ -325,27 +302,18 @@ impl SourceReader {
 
     fn read_failed(&self, compression: Compression, error: io::Error) -> Error {
         let location = &self.object.location;
-        let kind = error.kind();
+        let storage = error.get_ref().and_then(|inner| inner.downcast_ref::<object_store::Error>());
+        if storage.is_none() {
+            return compression
+                .failed(error, self.options.window_bytes_max)
+                .with_object(&location.uri);
+        }
         match error.into_inner().map(|inner| inner.downcast::<object_store::Error>()) {
             Some(Ok(cause)) => match *cause {
                 object_store::Error::Precondition { .. } => self.changed(),
                 cause => read_error(location, "cannot be read", cause),
             },
-            other => {
-                let how = if kind == io::ErrorKind::UnexpectedEof {
-                    "ends in the middle"
-                } else {
-                    "is damaged"
-                };
-                let message = format!("its {} compression {how}", compression.name());
-                let error = Error::new(ErrorKind::SourceInvalid, message)
-                    .with_object(&location.uri)
-                    .with_advice("upload the whole file again");
-                match other {
-                    Some(Err(cause)) => error.with_cause(cause),
-                    _ => error,
-                }
-            }
+            _ => Error::new(ErrorKind::Internal, "a failure of the storage was lost"),
         }
     }
 }
@@ -407,7 +375,7 @@ mod tests {
     }
 
     async fn read_all(object: &SourceObject) -> Result<(Vec<u8>, u64)> {
-        let mut reader = object.open();
+        let mut reader = object.open(DecompressOptions::default());
         let (mut all, mut buffer) = (Vec::new(), vec![0; 1000]);
         loop {
             match reader.read(&mut buffer).await? {
@@ -427,7 +395,7 @@ mod tests {
         let (read, hash) = read_all(&object).await.unwrap();
         assert!(read == text);
         assert_eq!(hash, xxhash_rust::xxh3::xxh3_64(&text));
-        assert_eq!(object.open().hash_content().await.unwrap(), hash);
+        assert_eq!(object.open(DecompressOptions::default()).hash_content().await.unwrap(), hash);
     }
 
     #[tokio::test]
@@ -453,5 +421,26 @@ mod tests {
         let error = read_all(&object).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::SourceInvalid);
         assert!(error.to_string().contains("gzip"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_bomb_ends_at_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = stores(&folder).resolve("memory:///a.csv.gz").unwrap();
+        let body = include_bytes!("../tests/data/compressed/gzip.csv.gz");
+        location.store.put(&location.path, PutPayload::from_static(body)).await.unwrap();
+        let object = SourceObject::head(&location).await.unwrap();
+        let options = DecompressOptions { bytes_max: 5000, ..DecompressOptions::default() };
+        let mut reader = object.open(options);
+        let (mut read, mut buffer) = (0, [0; 100]);
+        let error = loop {
+            match reader.read(&mut buffer).await {
+                Ok(bytes) => read += bytes,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((read, error.kind()), (5000, ErrorKind::SourceInvalid));
+        assert_eq!(reader.compression(), Some(Compression::Gzip));
+        assert!(read_all(&object).await.unwrap().0.ends_with(b"\n"));
     }
 }

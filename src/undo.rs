@@ -127,7 +127,13 @@ fn is_undone(latest: &Entry) -> bool {
 
 /// The entry that follows the latest of an object.
 fn undoing(latest: &&Entry) -> PlannedSource {
-    let entry = Entry { rows: 0, rows_rejected: 0, state: EntryState::Undone, ..(*latest).clone() };
+    let entry = Entry {
+        rows: 0,
+        rows_rejected: 0,
+        state: EntryState::Undone,
+        quarantine: None,
+        ..(*latest).clone()
+    };
     PlannedSource { uri: latest.name.clone(), entry }
 }
 

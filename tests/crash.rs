@@ -15,6 +15,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,7 +23,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use futures::TryStreamExt;
 use lakefeed::clock::{Entropy, SystemClock};
-use lakefeed::config::{Feed, OnChanged};
+use lakefeed::config::{ColumnType, Feed, OnChanged};
 use lakefeed::environment::Environment;
 use lakefeed::fault::{Call, Fault, Faults, FaultyStore, Operation, Treatment};
 use lakefeed::ingest::ingest;
@@ -89,7 +90,7 @@ fn feed(deed: &str) -> Feed {
         source: vec!["inbox".to_owned()],
         table: "table".to_owned(),
         // Else the bad row would have its say in what the column is.
-        columns: [("id".to_owned(), "int64".parse().unwrap())].into(),
+        columns: [("id".to_owned(), ColumnType::from_str("int64").unwrap().into())].into(),
         // So that some objects share files, and some have their own.
         stage_bytes_max: 4096,
         ..Feed::default()

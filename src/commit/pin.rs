@@ -6,7 +6,7 @@ use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{self, Found, Ledger};
 use crate::parquet::Destination;
-use crate::table::{Creation, FileOrigin, Layout, Snapshot, Table, TableDefinition};
+use crate::table::{Creation, Evolution, FileOrigin, Layout, Snapshot, Table, TableDefinition};
 
 /// How often a table is loaded whose ledger seems to be missing.
 const LOADS_MAX: u32 = 4;
@@ -16,6 +16,8 @@ const LOADS_MAX: u32 = 4;
 pub struct Pin {
     pub(super) base: Base,
     pub(super) ledger: Arc<Ledger>,
+    /// A change of the table's columns that what is planned on this pin makes.
+    pub(super) evolution: Option<Evolution>,
 }
 
 #[derive(Clone)]
@@ -61,7 +63,8 @@ impl Pin {
             let pointer = snapshot.pointer;
             match look_up(table, &snapshot, ledger, names).await {
                 Ok((ledger, found)) => {
-                    let pin = Self { base: Base::Present(snapshot), ledger: Arc::new(ledger) };
+                    let ledger = Arc::new(ledger);
+                    let pin = Self { base: Base::Present(snapshot), ledger, evolution: None };
                     return Ok(Some((pin, found)));
                 }
                 // Another writer may have adopted the table since, or may have deleted what its
@@ -91,7 +94,13 @@ impl Pin {
         let pointer = ledger::first_pointer(&environment.entropy);
         let creation = table.plan_creation(definition, ledger, pointer).await?;
         let ledger = Ledger::unadopted(ledger, &creation.table_id);
-        Ok(Self { base: Base::Absent(creation), ledger: Arc::new(ledger) })
+        Ok(Self { base: Base::Absent(creation), ledger: Arc::new(ledger), evolution: None })
+    }
+
+    /// The same pin, on which everything is planned for a table whose columns have changed so: whatever
+    /// is committed first changes them.
+    pub fn evolved(&self, evolution: Evolution) -> Self {
+        Self { evolution: Some(evolution), ..self.clone() }
     }
 
     /// What the table has taken at this pin.
@@ -99,8 +108,13 @@ impl Pin {
         &self.ledger
     }
 
-    /// How the table wants its data files.
+    /// How the table will want the data files of what is planned on this pin.
     pub fn layout(&self) -> &Arc<Layout> {
+        self.evolution.as_ref().map_or(self.table_layout(), |evolution| &evolution.layout)
+    }
+
+    /// How the table wants its data files as it is.
+    pub(super) fn table_layout(&self) -> &Arc<Layout> {
         match &self.base {
             Base::Present(snapshot) => &snapshot.layout,
             Base::Absent(creation) => &creation.layout,

@@ -20,6 +20,16 @@ impl ColumnType {
         &self.0
     }
 
+    /// What `timestamp` is.
+    pub(super) fn timestamp_without_zone() -> DataType {
+        DataType::Timestamp(TimeUnit::Microsecond, None)
+    }
+
+    /// What `timestamptz` is.
+    pub(super) fn timestamp_in_utc() -> DataType {
+        DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC")))
+    }
+
     /// The name of an Arrow type, as configuration would write it.
     pub fn name_of(data_type: &DataType) -> String {
         Self(data_type.clone()).to_string()
@@ -37,8 +47,8 @@ fn plain_types() -> [(&'static str, DataType); 12] {
         ("float32", DataType::Float32),
         ("float64", DataType::Float64),
         ("date", DataType::Date32),
-        ("timestamp", DataType::Timestamp(TimeUnit::Microsecond, None)),
-        ("timestamptz", DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC")))),
+        ("timestamp", ColumnType::timestamp_without_zone()),
+        ("timestamptz", ColumnType::timestamp_in_utc()),
         ("string", DataType::Utf8),
         ("binary", DataType::Binary),
     ]

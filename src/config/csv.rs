@@ -4,19 +4,42 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{file, values, word, wrong};
-use crate::csv::{DELIMITER_BYTES_MAX, DialectOptions, LineEnding};
+use super::{BadRows, file, values, word, wrong};
+use crate::csv::{
+    BadBytes, BinaryFormat, DELIMITER_BYTES_MAX, DialectOptions, EncodingOption, LineEnding,
+    LongRows, RowRules, ShortRows, TimeFormat, ValueFormat,
+};
 use crate::error::Result;
 use crate::memory::display_bytes;
+use crate::source::{Compression, DecompressOptions};
 
 /// The longest line that can be asked for: a batch of rows must stay below 2 GiB.
 const LINE_BYTES_MAX: u64 = 1 << 30;
+/// What formats need that have no window of their own choice, and the largest that any has.
+const WINDOW_BYTES_MIN: u64 = 8 << 20;
+const WINDOW_BYTES_MAX: u64 = 2 << 30;
 
 /// How a feed's CSV objects are written: `[feed.csv]`, or `--csv key=value`. What is found out for each
 /// object where it is absent is `"auto"`, which can be said as well.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CsvOptions {
+    /// How they are compressed.
+    #[serde(deserialize_with = "compression")]
+    pub compression: Option<Compression>,
+    /// The most that one of them may be decompressed.
+    #[serde(deserialize_with = "values::size")]
+    pub decompressed_bytes_max: u64,
+    /// The most that one may be, as a multiple of its size, if it is more than 64 MiB.
+    pub decompressed_ratio_max: u64,
+    /// The most that a decompressor may have to look back.
+    #[serde(deserialize_with = "values::size")]
+    pub decompress_window_bytes_max: u64,
+    /// The encoding of their text.
+    #[serde(deserialize_with = "values::from_text")]
+    pub encoding: EncodingOption,
+    /// What becomes of bytes that are no text.
+    pub bad_bytes: BadBytes,
     /// What separates fields.
     #[serde(deserialize_with = "delimiter")]
     pub delimiter: Option<Vec<u8>>,
@@ -55,13 +78,58 @@ pub struct CsvOptions {
     pub null_values: Vec<String>,
     /// Whether the spaces around unquoted text are no part of it.
     pub trim: bool,
+    /// What is between a number's whole part and its fraction.
+    #[serde(deserialize_with = "separator")]
+    pub decimal_separator: char,
+    /// What may be between a number's thousands, if anything.
+    #[serde(deserialize_with = "separator_or_false")]
+    pub thousands_separator: Option<char>,
+    /// Whether decimals are rounded to the digits that their column has.
+    pub round_decimals: bool,
+    /// The words for true.
+    pub true_values: Vec<String>,
+    /// The words for false.
+    pub false_values: Vec<String>,
+    /// How dates are written.
+    #[serde(deserialize_with = "formats")]
+    pub date_format: Vec<TimeFormat>,
+    /// How timestamps are written.
+    #[serde(deserialize_with = "formats")]
+    pub timestamp_format: Vec<TimeFormat>,
+    /// How binary values are written.
+    pub binary_format: BinaryFormat,
     /// Whether types are inferred; otherwise every column is a string.
     pub infer: bool,
+    /// What becomes of a bad row.
+    pub bad_rows: BadRows,
+    /// With more bad rows, an object is refused.
+    #[serde(deserialize_with = "number_or_false")]
+    pub max_bad_rows: Option<u64>,
+    /// With a greater share of bad rows, an object is refused.
+    #[serde(deserialize_with = "number_or_false")]
+    pub max_bad_ratio: Option<f64>,
+    /// What becomes of a row with too few fields.
+    pub short_rows: ShortRows,
+    /// What becomes of a row with too many fields.
+    pub long_rows: LongRows,
+    /// The column that takes what is rescued.
+    pub rescued_column: String,
+    /// The folder of quarantine files; none: one beside the table's ledger.
+    #[serde(deserialize_with = "place")]
+    pub quarantine: Option<String>,
 }
 
 impl Default for CsvOptions {
     fn default() -> Self {
+        let values = ValueFormat::default();
+        let decompress = DecompressOptions::default();
         Self {
+            compression: decompress.compression,
+            decompressed_bytes_max: decompress.bytes_max,
+            decompressed_ratio_max: decompress.ratio_max,
+            decompress_window_bytes_max: decompress.window_bytes_max,
+            encoding: EncodingOption::Auto,
+            bad_bytes: BadBytes::BadRow,
             delimiter: None,
             quote: None,
             escape: None,
@@ -76,7 +144,22 @@ impl Default for CsvOptions {
             line_bytes_max: 16 << 20,
             null_values: vec![String::new()],
             trim: false,
+            decimal_separator: values.decimal_separator,
+            thousands_separator: values.thousands_separator,
+            round_decimals: values.round_decimals,
+            true_values: values.true_values,
+            false_values: values.false_values,
+            date_format: values.date_formats,
+            timestamp_format: values.timestamp_formats,
+            binary_format: values.binary_format,
             infer: true,
+            bad_rows: BadRows::default(),
+            max_bad_rows: None,
+            max_bad_ratio: None,
+            short_rows: ShortRows::default(),
+            long_rows: LongRows::default(),
+            rescued_column: "_rescued".to_owned(),
+            quarantine: None,
         }
     }
 }
@@ -87,8 +170,16 @@ impl CsvOptions {
     /// # Errors
     /// [`crate::error::ErrorKind::Configuration`], as from the file.
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
-        let list = || value.split(',').map(str::to_owned).collect();
+        let list = || -> Vec<String> { value.split(',').map(str::to_owned).collect() };
         match key {
+            "compression" => self.compression = parse_or_auto(value, |text| word(text))?,
+            "decompressed_bytes_max" => self.decompressed_bytes_max = values::parse_size(value)?,
+            "decompressed_ratio_max" => self.decompressed_ratio_max = parse_number(value)?,
+            "decompress_window_bytes_max" => {
+                self.decompress_window_bytes_max = values::parse_size(value)?;
+            }
+            "encoding" => self.encoding = value.parse()?,
+            "bad_bytes" => self.bad_bytes = word(value)?,
             "delimiter" => self.delimiter = parse_delimiter(value)?,
             "quote" => self.quote = parse_or_auto(value, parse_byte_or_false)?,
             "escape" => self.escape = parse_or_auto(value, parse_byte_or_false)?,
@@ -103,10 +194,35 @@ impl CsvOptions {
             "line_bytes_max" => self.line_bytes_max = values::parse_size(value)?,
             "null_values" => self.null_values = list(),
             "trim" => self.trim = parse_bool(value)?,
+            "decimal_separator" => self.decimal_separator = parse_separator(value)?,
+            "thousands_separator" => self.thousands_separator = parse_separator_or_false(value)?,
+            "round_decimals" => self.round_decimals = parse_bool(value)?,
+            "true_values" => self.true_values = list(),
+            "false_values" => self.false_values = list(),
+            "date_format" => self.date_format = parse_formats(&list())?,
+            "timestamp_format" => self.timestamp_format = parse_formats(&list())?,
+            "binary_format" => self.binary_format = word(value)?,
             "infer" => self.infer = parse_bool(value)?,
+            "bad_rows" => self.bad_rows = word(value)?,
+            "max_bad_rows" => self.max_bad_rows = parse_number_or_false(value)?,
+            "max_bad_ratio" => self.max_bad_ratio = parse_number_or_false(value)?,
+            "short_rows" => self.short_rows = word(value)?,
+            "long_rows" => self.long_rows = word(value)?,
+            "rescued_column" => self.rescued_column = value.to_owned(),
+            "quarantine" => self.quarantine = parse_place(value),
             _ => return Err(file::unknown::<Self>(key, "--csv")),
         }
         Ok(())
+    }
+
+    /// What is said of the objects' compression.
+    pub fn decompress_options(&self) -> DecompressOptions {
+        DecompressOptions {
+            compression: self.compression,
+            bytes_max: self.decompressed_bytes_max,
+            ratio_max: self.decompressed_ratio_max,
+            window_bytes_max: self.decompress_window_bytes_max,
+        }
     }
 
     /// What is said of the objects' dialect.
@@ -127,11 +243,41 @@ impl CsvOptions {
         }
     }
 
+    /// How the values of the columns are written of which nothing else is said.
+    pub fn value_format(&self) -> ValueFormat {
+        ValueFormat {
+            null_values: None,
+            decimal_separator: self.decimal_separator,
+            thousands_separator: self.thousands_separator,
+            round_decimals: self.round_decimals,
+            true_values: self.true_values.clone(),
+            false_values: self.false_values.clone(),
+            date_formats: self.date_format.clone(),
+            timestamp_formats: self.timestamp_format.clone(),
+            binary_format: self.binary_format,
+        }
+    }
+
+    /// What is done about rows that are not as they should be.
+    pub fn row_rules(&self) -> RowRules {
+        RowRules {
+            rescue: self.bad_rows == BadRows::Rescue,
+            short_rows: self.short_rows,
+            long_rows: self.long_rows,
+        }
+    }
+
     /// Checks what no single option can say of itself.
     ///
     /// # Errors
     /// [`crate::error::ErrorKind::Configuration`], naming the option.
     pub fn validate(&self) -> Result<()> {
+        let window = self.decompress_window_bytes_max;
+        if !(WINDOW_BYTES_MIN..=WINDOW_BYTES_MAX).contains(&window) {
+            let (least, most) = (display_bytes(WINDOW_BYTES_MIN), display_bytes(WINDOW_BYTES_MAX));
+            return Err(wrong(format!("decompress_window_bytes_max is {window}"))
+                .with_advice(format!("give it at least {least}, and at most {most}")));
+        }
         let quote = self.quote.flatten();
         let escape = self.escape.flatten();
         let in_delimiter = |byte: u8| self.delimiter.iter().flatten().any(|&other| other == byte);
@@ -147,6 +293,22 @@ impl CsvOptions {
             return Err(wrong("header_rows is given, but there is no header")
                 .with_advice("leave one of them out"));
         }
+        self.validate_values()?;
+        if self.max_bad_ratio.is_some_and(|ratio| !(0.0..=1.0).contains(&ratio)) {
+            return Err(wrong("max_bad_ratio is not between 0 and 1")
+                .with_advice("write 0.01 for one row in a hundred"));
+        }
+        if self.bad_rows == BadRows::Fail
+            && (self.max_bad_rows.is_some() || self.max_bad_ratio.is_some())
+        {
+            return Err(wrong(
+                "max_bad_rows or max_bad_ratio is given, and any bad row fails its object",
+            )
+            .with_advice("say what becomes of bad rows with bad_rows"));
+        }
+        if self.rescued_column.is_empty() {
+            return Err(wrong("rescued_column is empty").with_advice("give it a name"));
+        }
         for (option, bytes) in
             [("field_bytes_max", self.field_bytes_max), ("line_bytes_max", self.line_bytes_max)]
         {
@@ -157,6 +319,27 @@ impl CsvOptions {
             }
         }
         self.dialect_options().or_default().check()
+    }
+
+    fn validate_values(&self) -> Result<()> {
+        self.value_format().check()?;
+        if let Some(format) = self.date_format.iter().find(|format| format.is_instant()) {
+            return Err(wrong(format!(
+                "date_format has {:?}, which is no date",
+                format.to_string()
+            ))
+            .with_advice("give it to timestamp_format"));
+        }
+        let delimits =
+            |separator: char| self.delimiter.as_deref() == Some(separator.to_string().as_bytes());
+        // With quotes, a number can hold the delimiter.
+        if self.quote == Some(None) && delimits(self.decimal_separator) {
+            return Err(wrong("decimal_separator is the delimiter, and there is no quote")
+                .with_advice(
+                    "no number could have a fraction: check the delimiter and the quote",
+                ));
+        }
+        Ok(())
     }
 }
 
@@ -218,6 +401,24 @@ fn unescaped(text: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// One character.
+fn parse_separator(text: &str) -> Result<char> {
+    let mut characters = text.chars();
+    match (characters.next(), characters.next()) {
+        (Some(separator), None) => Ok(separator),
+        _ => Err(wrong(format!("{text:?} is not a single character"))
+            .with_advice("write a comma, a point, a space or an apostrophe")),
+    }
+}
+
+fn parse_separator_or_false(text: &str) -> Result<Option<char>> {
+    if text == "false" { Ok(None) } else { parse_separator(text).map(Some) }
+}
+
+pub(super) fn parse_formats(texts: &[String]) -> Result<Vec<TimeFormat>> {
+    texts.iter().map(|text| text.parse()).collect()
+}
+
 fn parse_byte_or_false(text: &str) -> Result<Option<u8>> {
     if text == "false" { Ok(None) } else { parse_byte(text).map(Some) }
 }
@@ -235,6 +436,16 @@ fn parse_or_auto<T>(text: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Opt
     if text == "auto" { Ok(None) } else { parse(text).map(Some) }
 }
 
+/// Nothing for `false`.
+fn parse_number_or_false<T: FromStr>(text: &str) -> Result<Option<T>> {
+    if text == "false" { Ok(None) } else { parse_number(text).map(Some) }
+}
+
+/// Nothing for `table`.
+fn parse_place(text: &str) -> Option<String> {
+    (text != "table").then(|| text.to_owned())
+}
+
 /// A boolean, a number or a string of the file, as the command line would write it.
 fn written<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     #[derive(Deserialize)]
@@ -242,17 +453,36 @@ fn written<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Erro
     enum Written {
         Bool(bool),
         Number(u64),
+        Ratio(f64),
         Text(String),
     }
     Ok(match Written::deserialize(deserializer)? {
         Written::Bool(value) => value.to_string(),
         Written::Number(value) => value.to_string(),
+        Written::Ratio(value) => value.to_string(),
         Written::Text(value) => value,
     })
 }
 
 fn delimiter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
     parse_delimiter(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+pub(super) fn separator<'de, D: Deserializer<'de>>(deserializer: D) -> Result<char, D::Error> {
+    parse_separator(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+pub(super) fn separator_or_false<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<char>, D::Error> {
+    match values::text_or_false(deserializer)? {
+        Some(text) => parse_separator(&text).map(Some).map_err(D::Error::custom),
+        None => Ok(None),
+    }
+}
+
+fn formats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TimeFormat>, D::Error> {
+    parse_formats(&values::one_or_many(deserializer)?).map_err(D::Error::custom)
 }
 
 fn byte_or_false<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
@@ -278,6 +508,22 @@ fn number_or_auto<'de, D: Deserializer<'de>, T: FromStr>(
     parse_or_auto(&written(deserializer)?, parse_number).map_err(D::Error::custom)
 }
 
+fn number_or_false<'de, D: Deserializer<'de>, T: FromStr>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    parse_number_or_false(&written(deserializer)?).map_err(D::Error::custom)
+}
+
+fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(parse_place(&String::deserialize(deserializer)?))
+}
+
+fn compression<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Compression>, D::Error> {
+    parse_or_auto(&String::deserialize(deserializer)?, |text| word(text)).map_err(D::Error::custom)
+}
+
 fn line_ending<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LineEnding>, D::Error> {
     parse_or_auto(&String::deserialize(deserializer)?, |text| word(text)).map_err(D::Error::custom)
 }
@@ -290,6 +536,12 @@ mod tests {
     fn the_command_line_sets_what_the_file_sets() {
         let mut options = CsvOptions::default();
         for (key, value) in [
+            ("compression", "zip"),
+            ("decompressed_bytes_max", "1GiB"),
+            ("decompressed_ratio_max", "50"),
+            ("decompress_window_bytes_max", "64MiB"),
+            ("encoding", "shift_jis"),
+            ("bad_bytes", "replace"),
             ("delimiter", "\\t"),
             ("quote", "'"),
             ("escape", "\\"),
@@ -304,15 +556,40 @@ mod tests {
             ("line_bytes_max", "32MiB"),
             ("null_values", ",NA,null"),
             ("trim", "true"),
+            ("decimal_separator", ","),
+            ("thousands_separator", " "),
+            ("round_decimals", "true"),
+            ("true_values", "ja,1"),
+            ("false_values", "nein,0"),
+            ("date_format", "%d.%m.%Y,iso"),
+            ("timestamp_format", "epoch_ms"),
+            ("binary_format", "hex"),
             ("infer", "false"),
+            ("bad_rows", "quarantine"),
+            ("max_bad_rows", "10"),
+            ("max_bad_ratio", "0.5"),
+            ("short_rows", "pad"),
+            ("long_rows", "ignore"),
+            ("rescued_column", "_rest"),
+            ("quarantine", "s3://lake/bad"),
         ] {
             options.set(key, value).unwrap();
         }
-        let file = "delimiter = \"tab\"\nquote = \"'\"\nescape = \"\\\\\"\ncomment = \"#\"\n\
+        let file = "compression = \"zip\"\ndecompressed_bytes_max = \"1GiB\"\n\
+                    decompressed_ratio_max = 50\ndecompress_window_bytes_max = \"64MiB\"\n\
+                    encoding = \"shift_jis\"\nbad_bytes = \"replace\"\n\
+                    delimiter = \"tab\"\nquote = \"'\"\nescape = \"\\\\\"\ncomment = \"#\"\n\
                     line_ending = \"crlf\"\nheader = true\nheader_rows = 2\ncolumns = [\"a\", \"b\"]\n\
                     skip_lines = 3\nfooter_lines = 1\n\
                     field_bytes_max = \"64KiB\"\nline_bytes_max = \"32MiB\"\n\
-                    null_values = [\"\", \"NA\", \"null\"]\ntrim = true\ninfer = false\n";
+                    null_values = [\"\", \"NA\", \"null\"]\ntrim = true\n\
+                    decimal_separator = \",\"\nthousands_separator = \" \"\n\
+                    round_decimals = true\ntrue_values = [\"ja\", \"1\"]\n\
+                    false_values = [\"nein\", \"0\"]\ndate_format = [\"%d.%m.%Y\", \"iso\"]\n\
+                    timestamp_format = \"epoch_ms\"\nbinary_format = \"hex\"\ninfer = false\n\
+                    bad_rows = \"quarantine\"\nmax_bad_rows = 10\nmax_bad_ratio = 0.5\n\
+                    short_rows = \"pad\"\nlong_rows = \"ignore\"\nrescued_column = \"_rest\"\n\
+                    quarantine = \"s3://lake/bad\"\n";
         assert_eq!(options, toml::from_str(file).unwrap());
         options.set("quote", "false").unwrap();
         assert_eq!(options.quote, Some(None));
@@ -352,6 +629,9 @@ mod tests {
         assert!(refused("delimiter", "\n").contains("line end"));
         assert_eq!(refused("header", "yes"), "\"yes\" is neither true nor false");
         assert!(refused("skip_lines", "-1").contains("is not a number"));
+        assert!(refused("decimal_separator", ",,").contains("is not a single character"));
+        assert!(refused("date_format", "dd.mm.yyyy").contains("is not a format of dates"));
+        assert!(refused("binary_format", "octal").contains("unknown variant"));
         assert!(refused("line_bytes_max", "long").contains("is not a size"));
     }
 
@@ -365,8 +645,16 @@ mod tests {
         assert_eq!(with(&[("delimiter", "|"), ("escape", "\\")]), Ok(()));
         assert_eq!(with(&[("delimiter", "||")]), Ok(()));
         assert_eq!(with(&[("delimiter", "\\x01")]), Ok(()));
+        assert_eq!(with(&[("delimiter", ","), ("decimal_separator", ",")]), Ok(()));
+        let no_quote = [("delimiter", ","), ("decimal_separator", ","), ("quote", "false")];
+        assert!(with(&no_quote).unwrap_err().contains("there is no quote"));
+        assert!(with(&[("thousands_separator", ".")]).unwrap_err().contains("are the same"));
+        assert!(with(&[("date_format", "epoch_s")]).unwrap_err().contains("is no date"));
         assert!(with(&[("line_bytes_max", "2GiB")]).unwrap_err().contains("line_bytes_max"));
         assert!(with(&[("footer_lines", "1001")]).unwrap_err().contains("a footer of 1001 lines"));
+        assert!(with(&[("max_bad_rows", "1")]).unwrap_err().contains("any bad row fails"));
+        let ratio = [("bad_rows", "drop"), ("max_bad_ratio", "1.5")];
+        assert!(with(&ratio).unwrap_err().contains("between 0 and 1"));
         assert!(with(&[("delimiter", "\""), ("quote", "\"")]).unwrap_err().contains("as well"));
         assert!(with(&[("escape", "\""), ("quote", "\"")]).unwrap_err().contains("as well"));
         assert!(

@@ -10,7 +10,10 @@ use serde::de::{Deserializer, Error as _, Visitor};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{CsvOptions, DynamoDbOptions, Feed, LeaseOptions, S3Options, Settings, values, wrong};
+use super::{
+    ColumnOptions, CsvOptions, DriftOptions, DynamoDbOptions, Feed, LeaseOptions, S3Options,
+    Settings, values, wrong,
+};
 use crate::error::{Error, Position, Result};
 
 /// The largest configuration that is read; beyond it, it is surely something else.
@@ -111,14 +114,21 @@ impl Outline {
             if let Some(DeValue::Table(options)) = fields.get("csv").map(Spanned::get_ref) {
                 outline.add::<CsvOptions>(options, &format!("[feed.csv] of {name:?}"))?;
             }
+            if let Some(DeValue::Table(options)) = fields.get("drift").map(Spanned::get_ref) {
+                outline.add::<DriftOptions>(options, &format!("[feed.drift] of {name:?}"))?;
+            }
             if let Some(DeValue::Table(options)) = fields.get("lease").map(Spanned::get_ref) {
                 outline.add::<LeaseOptions>(options, &format!("[feed.lease] of {name:?}"))?;
             }
             if let Some(DeValue::Table(columns)) = fields.get("columns").map(Spanned::get_ref) {
                 let place = format!("[feed.columns] of {name:?}");
-                columns.iter().for_each(|(column, value)| {
+                for (column, value) in columns.iter() {
                     outline.note(column.get_ref(), value, &place);
-                });
+                    if let DeValue::Table(options) = value.get_ref() {
+                        let place = format!("column {:?} of {name:?}", column.get_ref());
+                        outline.add::<ColumnOptions>(options, &place)?;
+                    }
+                }
             }
         }
         Ok(outline)

@@ -41,8 +41,16 @@ fn feed(lines: &str) -> Feed {
     Settings::parse(&text).unwrap_or_else(|error| panic!("{text}\n{error}")).feeds.remove(0)
 }
 
+fn column(lines: &str) -> Feed {
+    feed(&format!("[feed.columns.price]\n{lines}"))
+}
+
 fn option(line: &str) -> Feed {
     feed(&format!("[feed.csv]\n{line}"))
+}
+
+fn drift(line: &str) -> Feed {
+    feed(&format!("[feed.drift]\n{line}"))
 }
 
 fn s3(lines: &str) -> S3Options {
@@ -69,6 +77,8 @@ fn the_page_has_every_field_and_no_other() {
     assert_eq!(names("`[[feed]]`"), fields_of::<Feed>());
     assert_eq!(names("`[feed.lease]`"), fields_of::<LeaseOptions>());
     assert_eq!(names("`[feed.csv]`"), fields_of::<CsvOptions>());
+    assert_eq!(names("`[feed.columns]`"), fields_of::<ColumnOptions>());
+    assert_eq!(names("`[feed.drift]`"), fields_of::<DriftOptions>());
     assert_eq!(names("`[s3]`"), fields_of::<S3Options>());
     assert_eq!(names("`[dynamodb]`"), fields_of::<DynamoDbOptions>());
 }
@@ -78,7 +88,9 @@ fn every_default_is_the_codes() {
     let feeds = described("`[[feed]]`").into_iter().map(|field| (field, feed as fn(&str) -> Feed));
     let leases = described("`[feed.lease]`").into_iter().map(|field| (field, lease as _));
     let options = described("`[feed.csv]`").into_iter().map(|field| (field, option as _));
-    for (Described { name, default, required, .. }, parse) in feeds.chain(leases).chain(options) {
+    let drifts = described("`[feed.drift]`").into_iter().map(|field| (field, drift as _));
+    let all = feeds.chain(leases).chain(options).chain(drifts);
+    for (Described { name, default, required, .. }, parse) in all {
         assert_ne!(default.is_some(), required, "{name}");
         if let Some(default) = default {
             assert_eq!(parse(&format!("{name} = {default}\n")), feed(""), "{name}");
@@ -130,6 +142,18 @@ fn every_example_parses_and_says_something_of_its_field() {
     for Described { name, example, .. } in described("`[feed.csv]`") {
         assert!(example.starts_with(name), "{name}");
         assert_ne!(option(example), feed(""), "{name}");
+    }
+    for Described { name, example, .. } in described("`[feed.columns]`") {
+        assert!(example.contains(name), "{name}");
+        let without: String = example
+            .lines()
+            .filter(|line| !line.starts_with(name))
+            .fold(String::new(), |lines, line| lines + line + "\n");
+        assert_ne!(column(example), column(&without), "{name}");
+    }
+    for Described { name, example, .. } in described("`[feed.drift]`") {
+        assert!(example.starts_with(name), "{name}");
+        assert_ne!(drift(example), feed(""), "{name}");
     }
     for Described { name, example, .. } in described("`[s3]`") {
         assert!(example.starts_with(name), "{name}");

@@ -44,6 +44,21 @@ pub enum Dedupe {
     Column,
 }
 
+/// What becomes of a row that is not as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BadRows {
+    /// It fails its object.
+    #[default]
+    Fail,
+    /// It is kept in a file beside the table.
+    Quarantine,
+    /// It goes into the table as far as it can be read, and the rest of it into a column of its own.
+    Rescue,
+    /// It is left out, and counted.
+    Drop,
+}
+
 /// What is done with what the table has taken, this once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -42,7 +42,8 @@ fn a_full_file_is_read() {
     assert_eq!(feed.source_key, SourceKey::Relative);
     assert_eq!(feed.on_changed, OnChanged::Append);
     assert_eq!(feed.source_file_column, None);
-    assert_eq!(feed.columns["price"].to_string(), "decimal(15,2)");
+    let price: ColumnType = "decimal(15,2)".parse().unwrap();
+    assert_eq!(feed.columns["price"], price.into());
     assert_eq!(feed.target_file_bytes, 1000);
     assert_eq!((feed.csv.delimiter.as_deref(), feed.csv.quote), (Some(&b";"[..]), Some(None)));
     assert_eq!(feed.sample_bytes_max, Feed::default().sample_bytes_max);
@@ -67,9 +68,15 @@ fn an_unknown_field_is_refused_with_the_nearest() {
              did you mean \"on_changed\"?",
         ),
         (
-            format!("{ROUTE}[feed.csv]\nseparator = \";\"\n"),
-            "line 6 (byte 70): unknown field \"separator\" in [feed.csv] of \"orders\"; the \
-             fields are delimiter, quote, escape, header, null_values, infer",
+            format!("{ROUTE}[feed.csv]\ndelimeter = \";\"\n"),
+            "line 6 (byte 70): unknown field \"delimeter\" in [feed.csv] of \"orders\"; \
+             did you mean \"delimiter\"?",
+        ),
+        (
+            format!("{ROUTE}columns = {{ price = {{ kind = \"int64\" }} }}\n"),
+            "line 5 (byte 81): unknown field \"kind\" in column \"price\" of \"orders\"; the fields \
+             are type, format, null_values, decimal_separator, thousands_separator, \
+             round_decimals, true_values, false_values",
         ),
         (
             "[s3]\nregoin = 'x'\n".into(),
@@ -116,10 +123,26 @@ fn a_wrong_value_is_refused_with_its_field_and_line() {
             "price in [feed.columns] of \"orders\": \"money\" is not",
         ),
         (
+            "columns = { price = { type = \"money\" } }",
+            "type in column \"price\" of \"orders\": \"money\" is not",
+        ),
+        (
+            "columns = { shipped = { format = \"dd.mm.yyyy\" } }",
+            "format in column \"shipped\" of \"orders\": \"dd.mm.yyyy\" is not a format of dates",
+        ),
+        ("columns = { price = 5 }", "expected a type such as \"int64\", or a table"),
+        (
+            "csv = { decimal_separator = \"\" }",
+            "decimal_separator in [feed.csv] of \"orders\": \"\" is not a single character",
+        ),
+        (
             "csv = { quote = \"''\" }",
             "quote in [feed.csv] of \"orders\": \"''\" is not a single byte",
         ),
-        ("csv = { header = 1 }", "header in [feed.csv] of \"orders\": invalid type"),
+        (
+            "csv = { header = 1 }",
+            "header in [feed.csv] of \"orders\": \"1\" is neither true nor false",
+        ),
     ] {
         let error = refused(&format!("{ROUTE}{line}\n"));
         assert!(error.to_string().contains(expected), "{line}: {error}");
@@ -146,7 +169,12 @@ fn a_feed_that_cannot_work_is_refused_with_its_line() {
         ("partition_by = [\"\"]", "a column in partition_by has no name"),
         ("partition_by = [\"_source_file\"]", "partition_by names the source file column"),
         ("commit_attempts_max = 0", "commit_attempts_max is 0"),
-        ("csv = { delimiter = '\"' }", "delimiter is the quote"),
+        ("csv = { delimiter = '\"' }", "'\"' has two meanings"),
+        ("csv = { thousands_separator = '.' }", "thousands_separator are the same"),
+        (
+            "columns = { day = { type = 'date', format = 'epoch_s' } }",
+            "column \"day\": this format is not one for the type date",
+        ),
         ("name = \"default\"", "there is a feed of that name already"),
     ] {
         let field = line.split(' ').next().unwrap();

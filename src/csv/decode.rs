@@ -1,26 +1,95 @@
 //! Bytes to batches.
 
-use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::filter;
-use arrow::datatypes::{FieldRef, SchemaRef};
-use arrow::error::ArrowError;
+use std::ops::Range;
+use std::sync::Arc;
 
-use super::column::{Absent, Column, Rows, column_for};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
+
+use super::batch::{BatchBuilder, Slice};
+use super::column::Rows;
 use super::dialect::{BYTE_ORDER_MARK, Dialect, FieldReader, LineEnding};
+use super::format::ValueFormat;
+use super::irregular::{Irregular, IrregularReader, text_fault};
 use super::lines::LineCounter;
-use super::reject::{Fault, Faults, Reject, raw};
-use super::structure::{Misshapen, Shape, Structure};
+use super::offsets::OffsetMap;
+use super::reject::{Complaint, Faults, Reject};
+use super::structure::Structure;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::display_bytes;
 
-/// Which field of a row goes into which column of the output.
+/// Which field of a row goes where in the output.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecodePlan {
     /// The output. A column that no field feeds is all null.
     pub schema: SchemaRef,
-    /// For each field of a row, its column in `schema`; none: it is not wanted. A row must have
-    /// exactly as many fields as this.
-    pub fields: Vec<Option<usize>>,
+    /// Where each field of a row goes. A row should have exactly as many fields as this.
+    pub fields: Vec<Target>,
+    /// The column of text, in `schema`, that takes what fits into no other; none: there is none, and
+    /// nothing is rescued.
+    pub rescued: Option<usize>,
+    /// For each column of `schema`, how its values are written; those beyond have the usual format.
+    pub formats: Vec<Arc<ValueFormat>>,
+    /// What is done about rows that are not as they should be.
+    pub rules: RowRules,
+}
+
+/// What is done about rows that are not as they should be, but to reject them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RowRules {
+    /// Whether bad rows are taken all the same, as far as they can be read, and the rest goes into the
+    /// plan's column of rescued values.
+    pub rescue: bool,
+    /// Rows with fewer fields than the plan has.
+    pub short_rows: ShortRows,
+    /// Rows with more fields than the plan has.
+    pub long_rows: LongRows,
+}
+
+/// What becomes of a row with too few fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShortRows {
+    /// It is bad.
+    #[default]
+    Bad,
+    /// The missing fields are null.
+    Pad,
+}
+
+/// What becomes of a row with too many fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LongRows {
+    /// It is bad.
+    #[default]
+    Bad,
+    /// Those that are too many are rescued.
+    Rescue,
+    /// Those that are too many are left out.
+    Ignore,
+}
+
+/// Where a field goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Into this column of the output, which no other field goes into.
+    Column(usize),
+    /// Under this name into the row's rescued values, if it is not null.
+    Rescued(String),
+    /// Nowhere.
+    Ignored,
+}
+
+impl Target {
+    /// The column that the field goes into, if it has one of its own.
+    pub fn column(&self) -> Option<usize> {
+        match self {
+            Self::Column(column) => Some(*column),
+            Self::Rescued(_) | Self::Ignored => None,
+        }
+    }
 }
 
 /// What a decoder may hold.
@@ -57,6 +126,8 @@ impl Default for Limits {
 pub struct Decoded {
     /// The good rows.
     pub batch: RecordBatch,
+    /// What is wrong with those of the good rows that were bad, and were rescued; in order.
+    pub rescued: Vec<Complaint>,
     /// The others, in order.
     pub rejects: Vec<Reject>,
 }
@@ -74,12 +145,8 @@ pub struct Decoder {
     structure: Structure,
     reader: FieldReader,
     limits: Limits,
-    schema: SchemaRef,
-    /// For each field that is wanted, in order: its position, and its column.
-    wanted: Vec<(usize, usize)>,
-    columns: Vec<Box<dyn Column>>,
-    /// What the values of fixed width of one row take.
-    row_width_bytes: usize,
+    irregular: IrregularReader,
+    batch: BatchBuilder,
 
     /// Rows that were not taken yet, and a part of the next one.
     buffer: Vec<u8>,
@@ -95,10 +162,8 @@ pub struct Decoder {
     line_ending: LineEnding,
     ended: bool,
 
-    batch_rows: usize,
+    /// Where in the object the batch begins.
     batch_start: u64,
-    rejected_rows: Vec<usize>,
-    rejects: Vec<Reject>,
 }
 
 impl Decoder {
@@ -111,18 +176,12 @@ impl Decoder {
     pub fn new(plan: DecodePlan, dialect: &Dialect, limits: Limits) -> Result<Self> {
         dialect.check()?;
         check_limits(&limits)?;
-        let wanted = wanted_fields(&plan)?;
-        let columns = columns_of(&plan, &wanted)?;
-        let widths = plan.schema.fields().iter().map(|f| f.data_type().primitive_width());
         Ok(Self {
             structure: Structure::new(dialect, plan.fields.len(), &limits),
             reader: FieldReader::new(dialect),
             limits: Limits { chunk_bytes: limits.chunk_bytes.max(BYTE_ORDER_MARK.len()), ..limits },
-            // Text has an offset of four bytes.
-            row_width_bytes: widths.map(|width| width.unwrap_or(4)).sum(),
-            schema: plan.schema,
-            wanted,
-            columns,
+            irregular: IrregularReader::new(dialect, plan.rules, plan.fields.clone(), limits),
+            batch: BatchBuilder::new(plan, dialect, &limits)?,
             buffer: Vec::new(),
             lines: LineCounter::new(dialect.line_ending),
             taken: 0,
@@ -132,11 +191,15 @@ impl Decoder {
             footer_bytes: 0,
             line_ending: dialect.line_ending,
             ended: false,
-            batch_rows: 0,
             batch_start: 0,
-            rejected_rows: Vec::new(),
-            rejects: Vec::new(),
         })
+    }
+
+    /// Gives each place as it is in the object that the text was transcoded from.
+    #[must_use]
+    pub fn with_offsets(mut self, offsets: Option<OffsetMap>) -> Self {
+        self.lines.locate_with(offsets);
+        self
     }
 
     /// Takes bytes off the front of `bytes` until a batch is full, or there are no more.
@@ -169,7 +232,7 @@ impl Decoder {
             }
             let rows_end = self.buffer.len() - self.footer_bytes;
             if !self.structure.end(&self.buffer[..rows_end]) {
-                return self.emit();
+                return self.batch.finish();
             }
         }
     }
@@ -185,10 +248,10 @@ impl Decoder {
             let unread = self.unread_bytes();
             if self.taken < self.structure.rows() {
                 if self.take_rows() {
-                    return self.emit();
+                    return self.batch.finish();
                 }
             } else if self.structure.exhausted() {
-                return match self.emit()? {
+                return match self.batch.finish()? {
                     Some(decoded) => Ok(Some(decoded)),
                     None => Err(self.exhausted()),
                 };
@@ -273,110 +336,61 @@ impl Decoder {
             return false;
         }
         let byte_of = |row: usize| self.lines.byte_of(self.structure.start_of(row));
-        if self.batch_rows == 0 {
+        if self.batch.rows() == 0 {
             self.batch_start = byte_of(self.taken);
         }
         let fits = |row: usize| {
-            let rows = self.batch_rows + row - self.taken;
+            let rows = self.batch.rows() + row - self.taken;
             let text_bytes = byte_of(row) - self.batch_start;
-            let bytes = text_bytes + (rows * self.row_width_bytes) as u64;
+            let bytes = text_bytes + self.batch.bytes_beside_text(rows);
             rows == 0
                 || (rows < self.limits.batch_rows && bytes < self.limits.batch_bytes_max as u64)
         };
+        let at_once =
+            self.structure.rows().min(self.taken.saturating_add(self.batch.rows_at_once()));
         let mut end = self.taken;
-        while end < self.structure.rows() && fits(end) {
+        while end < at_once && fits(end) {
             end += 1;
         }
-        let full = end < self.structure.rows();
         self.parse_rows(end);
-        full
+        end < at_once
     }
 
-    /// Parses the rows up to `end`, column by column.
+    /// Parses the rows up to `end`.
     fn parse_rows(&mut self, end: usize) {
-        let first = self.taken;
-        let mut faults = Faults::default();
-        for misshapen in self.structure.misshapen() {
-            if (first..end).contains(&misshapen.row) {
-                let expected = self.structure.fields_per_row();
-                faults
-                    .add(misshapen.row - first, || shape_fault(misshapen, expected, &self.limits));
-            }
-        }
-        self.find_bad_text(end, &mut faults);
-        let stride = self.structure.stride();
-        let bounds = &self.structure.bounds()[first * stride..end * stride];
-        let rows = Rows { buffer: &self.buffer, bounds, stride, reader: &self.reader };
-        for &(position, column) in &self.wanted {
-            self.columns[column].parse(rows, position, &mut faults);
-        }
-        for (row, fault) in faults.into_rows() {
-            self.rejected_rows.push(self.batch_rows + row);
-            let mut position = self.lines.position_of(&self.buffer, fault.start);
-            position.column = fault.column;
-            let raw = raw(&self.buffer[fault.start..fault.end]);
-            self.rejects.push(Reject { position, reason: fault.reason, raw });
-        }
-        self.batch_rows += end - first;
+        let mut faults = Faults::new(self.batch.rules().rescue);
+        let irregular = self.irregular_rows(end, &mut faults);
+        let Self { structure, buffer, reader, lines, batch, .. } = self;
+        let rows = rows_of(structure, buffer, reader, self.taken..end);
+        let slice = Slice { rows, irregular: &irregular };
+        batch.parse(&slice, faults, |start| lines.position_of(buffer, start));
         self.taken = end;
     }
 
-    /// Finds the rows up to `end` that are not text, and leaves no byte of them to the columns.
-    fn find_bad_text(&mut self, end: usize, faults: &mut Faults) {
-        let (first, stride) = (self.taken, self.structure.stride());
+    /// Reads the rows up to `end` that are misshapen, or are not text.
+    fn irregular_rows(&self, end: usize, faults: &mut Faults) -> Vec<Irregular> {
+        let first = self.taken;
+        let mut irregular = Vec::new();
+        for misshapen in self.structure.misshapen() {
+            if (first..end).contains(&misshapen.row) {
+                let row = misshapen.row - first;
+                irregular.push(self.irregular.misshapen(row, &self.buffer, misshapen, faults));
+            }
+        }
         let range = self.structure.start_of(first)..self.structure.start_of(end);
         if text_fault(&self.buffer[range]).is_none() {
-            return;
+            return irregular;
         }
-        for row in first..end {
-            let bounds = &mut self.structure.bounds()[row * stride..][..stride];
-            let rows = Rows { buffer: &self.buffer, bounds, stride, reader: &self.reader };
-            let bad = (0..stride - 1).find_map(|position| {
-                let reason = text_fault(rows.field(0, position))?;
-                Some((position, reason))
-            });
-            let Some((position, reason)) = bad else {
-                continue;
-            };
-            let (start, end) = rows.range(0);
-            let wanted = self.wanted.iter().find(|(field, _)| *field == position);
-            let column = wanted.map(|(_, column)| self.schema.field(*column).name().clone());
-            let reason = reason.to_owned();
-            faults.add(row - first, || Fault { reason, column, start, end });
-            bounds[1..].fill(0);
+        let rows = rows_of(&self.structure, &self.buffer, &self.reader, first..end);
+        let mut misshapen = irregular.iter().map(|it: &Irregular| it.row).peekable();
+        let sound = (0..rows.count()).filter(|row| misshapen.next_if_eq(row).is_none());
+        let not_text: Vec<usize> =
+            sound.filter(|&row| text_fault(&self.buffer[rows.range(row)]).is_some()).collect();
+        for row in not_text {
+            irregular.push(self.irregular.split(row, &self.buffer, rows.range(row), faults));
         }
-    }
-
-    /// The batch as far as it is filled; nothing where it has no row.
-    fn emit(&mut self) -> Result<Option<Decoded>> {
-        if self.batch_rows == 0 {
-            return Ok(None);
-        }
-        let rows = std::mem::take(&mut self.batch_rows);
-        let rejected_rows = std::mem::take(&mut self.rejected_rows);
-        let batch = self.finish_batch(rows, &rejected_rows).map_err(|error| {
-            Error::new(ErrorKind::Internal, "decoded columns do not make a batch").with_cause(error)
-        })?;
-        Ok(Some(Decoded { batch, rejects: std::mem::take(&mut self.rejects) }))
-    }
-
-    fn finish_batch(&mut self, rows: usize, rejected: &[usize]) -> Result<RecordBatch, ArrowError> {
-        let mut arrays = Vec::with_capacity(self.columns.len());
-        for column in &mut self.columns {
-            arrays.push(column.finish(rows)?);
-        }
-        if !rejected.is_empty() {
-            let mut kept = vec![true; rows];
-            for row in rejected {
-                kept[*row] = false;
-            }
-            let kept = BooleanArray::from(kept);
-            for array in &mut arrays {
-                *array = filter(array, &kept)?;
-            }
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows - rejected.len()));
-        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
+        irregular.sort_unstable_by_key(|it| it.row);
+        irregular
     }
 
     fn exhausted(&mut self) -> Error {
@@ -394,39 +408,21 @@ impl std::fmt::Debug for Decoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Decoder")
             .field("limits", &self.limits)
-            .field("schema", &self.schema)
+            .field("batch", &self.batch)
             .finish_non_exhaustive()
     }
 }
 
-fn shape_fault(misshapen: &Misshapen, expected: usize, limits: &Limits) -> Fault {
-    let longer = |what: &str, bytes: usize| {
-        format!("a {what} is longer than {}", display_bytes(bytes as u64))
-    };
-    let reason = match misshapen.shape {
-        Shape::TextAfterQuote => "text after a closing quote".to_owned(),
-        Shape::FieldCount(found) => format!("expected {expected} fields, found {found}"),
-        Shape::NeverClosed => "a quote is never closed".to_owned(),
-        Shape::RunsOn => format!(
-            "a row runs on for more than {}; is a quote never closed?",
-            display_bytes(limits.row_bytes_max as u64)
-        ),
-        Shape::RowTooLong => longer("row", limits.row_bytes_max),
-        Shape::FieldTooLong => longer("field", limits.field_bytes_max),
-    };
-    let (start, end) = (misshapen.start, misshapen.end);
-    Fault { reason, column: None, start, end }
-}
-
-/// Why `bytes` are not text.
-fn text_fault(bytes: &[u8]) -> Option<&'static str> {
-    if memchr::memchr(0, bytes).is_some() {
-        Some("a NUL byte")
-    } else if simdutf8::basic::from_utf8(bytes).is_err() {
-        Some("not UTF-8")
-    } else {
-        None
-    }
+/// Some of the complete rows.
+fn rows_of<'a>(
+    structure: &'a Structure,
+    buffer: &'a [u8],
+    reader: &'a FieldReader,
+    rows: Range<usize>,
+) -> Rows<'a> {
+    let stride = structure.stride();
+    let bounds = &structure.bounds()[rows.start * stride..rows.end * stride];
+    Rows { buffer, bounds, stride, reader }
 }
 
 fn check_limits(limits: &Limits) -> Result<()> {
@@ -441,37 +437,4 @@ fn check_limits(limits: &Limits) -> Result<()> {
         .with_advice("batch, row and chunk together must stay below 2 GiB"));
     }
     Ok(())
-}
-
-fn wanted_fields(plan: &DecodePlan) -> Result<Vec<(usize, usize)>> {
-    let mut wanted: Vec<(usize, usize)> = Vec::new();
-    for (position, column) in plan.fields.iter().enumerate() {
-        let Some(column) = *column else { continue };
-        let fed = wanted.iter().any(|(_, other)| *other == column);
-        if fed || column >= plan.schema.fields().len() {
-            let message = format!("field {position} cannot feed column {column}");
-            return Err(Error::new(ErrorKind::Internal, message));
-        }
-        wanted.push((position, column));
-    }
-    Ok(wanted)
-}
-
-fn columns_of(plan: &DecodePlan, wanted: &[(usize, usize)]) -> Result<Vec<Box<dyn Column>>> {
-    let column_of = |(index, field): (usize, &FieldRef)| {
-        if wanted.iter().any(|(_, column)| *column == index) {
-            column_for(field).ok_or_else(|| {
-                let (name, data_type) = (field.name(), field.data_type());
-                let message = format!("column {name:?} is {data_type}, which CSV cannot fill");
-                Error::new(ErrorKind::SchemaMismatch, message)
-            })
-        } else if field.is_nullable() {
-            Ok(Box::new(Absent(field.data_type().clone())) as Box<dyn Column>)
-        } else {
-            let message =
-                format!("no field feeds column {:?}, which must not be null", field.name());
-            Err(Error::new(ErrorKind::SchemaMismatch, message))
-        }
-    };
-    plan.schema.fields().iter().enumerate().map(column_of).collect()
 }

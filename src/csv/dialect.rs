@@ -202,21 +202,15 @@ pub(super) struct FieldReader {
     quote: Option<u8>,
     escape: Option<u8>,
     comment: Option<u8>,
-    empty_is_null: bool,
-    other_nulls: Vec<Vec<u8>>,
 }
 
 impl FieldReader {
     pub(super) fn new(dialect: &Dialect) -> Self {
-        let (empty, other): (Vec<_>, Vec<_>) =
-            dialect.null_values.iter().partition(|null| null.is_empty());
         Self {
             delimiter: dialect.delimiter.clone(),
             quote: dialect.quote,
             escape: dialect.own_escape(),
             comment: dialect.comment,
-            empty_is_null: !empty.is_empty(),
-            other_nulls: other.into_iter().map(|null| null.clone().into_bytes()).collect(),
         }
     }
 
@@ -224,15 +218,6 @@ impl FieldReader {
     #[inline]
     pub(super) fn delimiter_bytes(&self) -> usize {
         self.delimiter.len()
-    }
-
-    /// Whether `text`, a field without its quotes, stands for null.
-    #[inline]
-    pub(super) fn is_null(&self, text: &[u8]) -> bool {
-        if text.is_empty() {
-            return self.empty_is_null;
-        }
-        !self.other_nulls.is_empty() && self.other_nulls.iter().any(|null| null == text)
     }
 
     /// Whether a field of a well-shaped row is quoted; such a field ends with a quote too.
@@ -349,15 +334,6 @@ mod tests {
         let unquoted = FieldReader::new(&Dialect { quote: None, ..Default::default() });
         assert_eq!(unquoted.text(br#""a""#), &br#""a""#[..]);
         assert!(!unquoted.is_quoted(b""));
-    }
-
-    #[test]
-    fn nulls() {
-        let null_values = vec!["NA".into(), "-".into()];
-        let reader = FieldReader::new(&Dialect { null_values, ..Default::default() });
-        assert!(reader.is_null(b"NA") && reader.is_null(b"-"));
-        assert!(!reader.is_null(b"") && !reader.is_null(b"N"));
-        assert!(FieldReader::new(&Dialect::default()).is_null(b""));
     }
 
     #[test]

@@ -186,7 +186,7 @@ impl<'a> SampleRows<'a> {
     }
 
     /// Gives `take` the rows some at a time, as long as it wants more.
-    fn scan(&self, fields: usize, mut take: impl FnMut(&[u8], &mut Structure) -> bool) {
+    pub(super) fn scan(&self, fields: usize, mut take: impl FnMut(&[u8], &mut Structure) -> bool) {
         let unlimited =
             Limits { row_bytes_max: usize::MAX, field_bytes_max: usize::MAX, ..Limits::default() };
         let mut structure = Structure::new(self.dialect, fields, &unlimited);

@@ -3,6 +3,7 @@
 use memchr::{memchr, memchr_iter, memchr2, memmem, memrchr, memrchr2};
 
 use super::dialect::LineEnding;
+use super::offsets::OffsetMap;
 use crate::error::Position;
 
 const CRLF: &[u8] = b"\r\n";
@@ -68,7 +69,7 @@ impl LineEnding {
     }
 
     /// How many lines end in `bytes`, which come after the byte `before`.
-    fn count(self, before: u8, bytes: &[u8]) -> usize {
+    pub(super) fn count(self, before: u8, bytes: &[u8]) -> usize {
         let count = |byte: u8| memchr_iter(byte, bytes).count();
         let crlfs = || {
             let across = before == b'\r' && bytes.first() == Some(&b'\n');
@@ -87,20 +88,27 @@ impl LineEnding {
 #[derive(Debug)]
 pub(super) struct LineCounter {
     line_ending: LineEnding,
-    /// The offset in the object of the buffer's first byte.
+    /// The offset in the text of the buffer's first byte.
     byte: u64,
     position: usize,
     line: u64,
     /// The last byte that was counted.
     last: u8,
+    /// Where the text is in its object; nothing where it is the object.
+    offsets: Option<OffsetMap>,
 }
 
 impl LineCounter {
     pub(super) fn new(line_ending: LineEnding) -> Self {
-        Self { line_ending, byte: 0, position: 0, line: 1, last: 0 }
+        Self { line_ending, byte: 0, position: 0, line: 1, last: 0, offsets: None }
     }
 
-    /// The offset in the object of a position in the buffer.
+    /// Gives places in the object that the text was transcoded from.
+    pub(super) fn locate_with(&mut self, offsets: Option<OffsetMap>) {
+        self.offsets = offsets;
+    }
+
+    /// The offset in the text of a position in the buffer.
     pub(super) fn byte_of(&self, position: usize) -> u64 {
         self.byte + position as u64
     }
@@ -110,12 +118,17 @@ impl LineCounter {
         self.advance(buffer, bytes);
         self.byte += bytes as u64;
         self.position -= bytes;
+        if let Some(offsets) = &self.offsets {
+            offsets.forget_before(self.byte);
+        }
     }
 
     /// The place of a position in the buffer that is not before the last one asked for.
     pub(super) fn position_of(&mut self, buffer: &[u8], position: usize) -> Position {
         self.advance(buffer, position);
-        Position { line: self.line, byte: self.byte_of(position), column: None }
+        let byte = self.byte_of(position);
+        let byte = self.offsets.as_ref().map_or(byte, |offsets| offsets.original_of(byte));
+        Position { line: self.line, byte, column: None }
     }
 
     fn advance(&mut self, buffer: &[u8], position: usize) {

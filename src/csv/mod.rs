@@ -1,13 +1,15 @@
 //! CSV to Arrow.
 //!
 //! ```text
-//! bytes ── structure ──> where each field ends ── columns ──> Arrow arrays ──> Decoded
+//! bytes, or text of another encoding made UTF-8 by [`Transcoder`]
+//!       ── structure ──> where each field ends ── columns ──> Arrow arrays ──> Decoded
 //!            (one pass over the bytes)      (one pass over each column)
 //! ```
 //!
 //! [`Decoder`] turns the bytes of one object into typed batches in bounded memory, with a verdict
 //! ([`Reject`]) on each row that is not in them. It never decides what becomes of a rejected row.
-//! [`Inference`] finds the columns' types in samples of objects.
+//! [`Inference`] finds the columns' types in samples of objects. [`ValueFormat`] says how the values of
+//! a column are written.
 //!
 //! # What is a row
 //! - A row ends with a line end of the [`Dialect`], or where the object ends. It is no row if it is
@@ -26,25 +28,40 @@
 //!   of fields than expected), else for its text (a NUL byte, or not UTF-8, in any field), else for
 //!   its leftmost bad value.
 
+mod batch;
 mod column;
 mod decode;
 mod detect;
 mod dialect;
+mod encoding;
+mod format;
 mod header;
 mod infer;
+mod irregular;
 mod lines;
 mod marks;
+mod offsets;
 mod reject;
+mod rescue;
 mod row;
 mod structure;
 #[cfg(test)]
 mod tests;
+mod transcode;
 mod value;
 
-pub use decode::{DecodePlan, Decoded, Decoder, Limits};
-pub use detect::{Detection, detect};
+pub use decode::{DecodePlan, Decoded, Decoder, Limits, LongRows, RowRules, ShortRows, Target};
+pub use detect::{DETECTION_BYTES_MAX, Detection, DialectReport, HeaderEvidence, detect};
 pub(crate) use dialect::DELIMITER_BYTES_MAX;
 pub use dialect::{Dialect, DialectOptions, LineEnding};
+pub use encoding::{
+    BadBytes, ENCODING_SAMPLE_BYTES_MAX, EncodingEvidence, EncodingOption, FoundEncoding,
+    find_encoding,
+};
+pub use format::{BinaryFormat, Formats, ValueFormat};
 pub use header::{Sample, read_header};
 pub use infer::Inference;
-pub use reject::Reject;
+pub use offsets::{OFFSETS_BYTES_MAX, OffsetMap};
+pub use reject::{Complaint, Reject, RejectKind};
+pub use transcode::Transcoder;
+pub use value::TimeFormat;

@@ -71,6 +71,14 @@ enum State {
     NoRow,
 }
 
+/// What comes after a closing quote.
+enum After {
+    /// A delimiter, or a line end.
+    End,
+    PartOfDelimiter,
+    Text,
+}
+
 /// A row that cannot be told apart into the expected fields. In the bounds its fields are empty.
 #[derive(Debug)]
 pub(super) struct Misshapen {
@@ -141,14 +149,9 @@ impl Structure {
     }
 
     /// The bounds of all complete rows: see [`super::column::Rows`].
-    pub(super) fn bounds(&mut self) -> &mut [u32] {
+    pub(super) fn bounds(&self) -> &[u32] {
         let complete = self.rows * self.stride();
-        &mut self.bounds[..complete]
-    }
-
-    /// How many fields a row must have.
-    pub(super) fn fields_per_row(&self) -> usize {
-        self.fields_per_row
+        &self.bounds[..complete]
     }
 
     /// How many bounds a row has.
@@ -198,8 +201,10 @@ impl Structure {
             };
             let to_its_end = if !marks.quoting && self.is_plain() {
                 self.scan_plain(buffer, marks.bytes)
+            } else if self.plain {
+                self.scan_any::<true>(buffer, marks.bytes)
             } else {
-                self.scan_any(buffer, marks.bytes)
+                self.scan_any::<false>(buffer, marks.bytes)
             };
             if to_its_end {
                 self.scanned += length;
@@ -280,25 +285,26 @@ impl Structure {
         true
     }
 
-    fn scan_any(&mut self, buffer: &[u8], mut marks: u64) -> bool {
+    /// What is only in dialects that are not plain is compiled for those alone.
+    fn scan_any<const PLAIN: bool>(&mut self, buffer: &[u8], mut marks: u64) -> bool {
         while marks != 0 {
             let position = self.scanned + marks.trailing_zeros() as usize;
             marks &= marks - 1;
-            if std::mem::take(&mut self.after_cr)
-                && position == self.row_start
-                && buffer[position] == b'\n'
-            {
-                self.restart_row(position + 1);
-                continue;
-            }
-            if self.fields == 0 && self.state == State::Unquoted && self.is_comment(buffer) {
-                self.state = State::NoRow;
+            if !PLAIN {
+                let ends_crlf = std::mem::take(&mut self.after_cr) && position == self.row_start;
+                if ends_crlf && buffer[position] == b'\n' {
+                    self.restart_row(position + 1);
+                    continue;
+                }
+                if self.fields == 0 && self.state == State::Unquoted && self.is_comment(buffer) {
+                    self.state = State::NoRow;
+                }
             }
             if self.state != State::NoRow && position - self.row_start > self.row_bytes_max {
                 self.outgrow(buffer, position);
                 return false;
             }
-            if !self.step(buffer, position) {
+            if !self.step::<PLAIN>(buffer, position) {
                 return false;
             }
         }
@@ -306,10 +312,11 @@ impl Structure {
     }
 
     /// Takes the marked byte at `position` into account.
-    fn step(&mut self, buffer: &[u8], position: usize) -> bool {
+    #[inline]
+    fn step<const PLAIN: bool>(&mut self, buffer: &[u8], position: usize) -> bool {
         let byte = buffer[position];
         match self.state {
-            State::Unquoted => self.unquoted(buffer, position),
+            State::Unquoted => self.unquoted::<PLAIN>(buffer, position),
             State::Quoted if self.escaped == Some(position) => true,
             State::Quoted => {
                 if Some(byte) == self.quote {
@@ -319,7 +326,29 @@ impl Structure {
                 }
                 true
             }
-            State::AfterQuote { closed } => self.after_quote(buffer, closed, position),
+            State::AfterQuote { closed } if position == closed + 1 && Some(byte) == self.quote => {
+                self.state = State::Quoted;
+                true
+            }
+            State::AfterQuote { closed }
+                if PLAIN && position == closed + 1 && Some(byte) != self.escape =>
+            {
+                self.state = State::Unquoted;
+                self.unquoted::<PLAIN>(buffer, position)
+            }
+            State::AfterQuote { closed } => match self.after_quote(buffer, closed, position) {
+                After::End => {
+                    self.state = State::Unquoted;
+                    self.unquoted::<PLAIN>(buffer, position)
+                }
+                After::PartOfDelimiter => true,
+                After::Text => {
+                    !self.go_back(buffer, position, Shape::TextAfterQuote) && {
+                        self.state = State::Malformed;
+                        self.step::<PLAIN>(buffer, position)
+                    }
+                }
+            },
             State::Malformed => {
                 !self.line_ending.ends_at(buffer, position) || self.end_line(buffer, position)
             }
@@ -337,23 +366,28 @@ impl Structure {
         }
     }
 
-    fn unquoted(&mut self, buffer: &[u8], position: usize) -> bool {
+    #[inline]
+    fn unquoted<const PLAIN: bool>(&mut self, buffer: &[u8], position: usize) -> bool {
         let byte = buffer[position];
         if self.escaped.is_some_and(|escaped| covers(buffer, escaped, position)) {
             return true;
         }
-        if self.line_ending.ends_at(buffer, position) {
+        if PLAIN && byte == b'\n' {
+            return self.end_row(buffer, position);
+        }
+        if !PLAIN && self.line_ending.ends_at(buffer, position) {
             return self.end_line(buffer, position);
         }
-        if Some(&byte) == self.delimiter.last() {
-            let next = position + 1;
-            if let Some(start) = self.delimiter_before(buffer, next) {
-                self.end_field(start, next);
+        if Some(byte) == self.quote {
+            if position == self.field_start {
+                self.state = State::Quoted;
             }
-        } else if Some(byte) == self.quote && position == self.field_start {
-            self.state = State::Quoted;
         } else if Some(byte) == self.escape {
             self.escaped = Some(position + 1);
+        } else if PLAIN {
+            self.end_field(position, position + 1);
+        } else if let Some(start) = self.delimiter_before(buffer, position + 1) {
+            self.end_field(start, position + 1);
         }
         true
     }
@@ -365,29 +399,21 @@ impl Structure {
         (whole && self.escaped.is_none_or(|escaped| escaped < start)).then_some(start)
     }
 
-    fn after_quote(&mut self, buffer: &[u8], closed: usize, position: usize) -> bool {
+    /// What is between the quote at `closed`, which closes a field, and the end of `position`.
+    fn after_quote(&self, buffer: &[u8], closed: usize, position: usize) -> After {
         let after = &buffer[closed + 1..=position];
-        if position == closed + 1 && Some(buffer[position]) == self.quote {
-            self.state = State::Quoted;
-            return true;
-        }
-        if self.delimiter.starts_with(after) && after.len() < self.delimiter.len() {
-            return true;
-        }
         let ends_line = match after {
             b"\n" | b"\r" => self.line_ending.ends_at(buffer, position),
             b"\r\n" => self.line_ending.drops_cr(),
             _ => false,
         };
         if ends_line || after == self.delimiter {
-            self.state = State::Unquoted;
-            return self.unquoted(buffer, position);
+            After::End
+        } else if self.delimiter.starts_with(after) {
+            After::PartOfDelimiter
+        } else {
+            After::Text
         }
-        if self.go_back(buffer, position, Shape::TextAfterQuote) {
-            return false;
-        }
-        self.state = State::Malformed;
-        self.step(buffer, position)
     }
 
     #[inline]

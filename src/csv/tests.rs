@@ -15,6 +15,10 @@ use crate::error::{ErrorKind, Position};
 use crate::memory::display_bytes;
 
 mod reference;
+mod rescue;
+mod values;
+
+use values::{german, german_value_for, value_for};
 
 /// One value, comparable.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +38,10 @@ fn plan(columns: &[(&str, DataType, bool)]) -> DecodePlan {
     };
     DecodePlan {
         schema: Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>())),
-        fields: (0..columns.len()).map(Some).collect(),
+        fields: (0..columns.len()).map(Target::Column).collect(),
+        rescued: None,
+        formats: Vec::new(),
+        rules: RowRules::default(),
     }
 }
 
@@ -127,33 +134,8 @@ fn every_type() -> DecodePlan {
         ("bytes", DataType::Binary, true),
         ("absent", DataType::Int64, true),
     ]);
-    plan.fields[13] = None;
+    plan.fields[13] = Target::Ignored;
     plan
-}
-
-/// Mostly right values for a column of [`every_type`], and some that are not.
-fn value_for(column: usize) -> BoxedStrategy<String> {
-    let right = match column {
-        0 => "(true|FALSE|t|No|1|0)",
-        1 => "[+-]?[0-9]{1,2}|-128|127|128",
-        2 => "[+-]?[0-9]{1,19}|-9223372036854775808",
-        3 => "[0-9]{1,20}|18446744073709551615|-0",
-        4 | 5 => "[+-]?[0-9]{1,18}(\\.[0-9]{0,18})?(e[+-]?[0-9]{1,3})?|\\.[0-9]{1,5}|NaN|-inf",
-        6 => "[+-]?[0-9]{1,5}(\\.[0-9]{0,2}0{0,2})?|0{1,40}1|[0-9]{1,3}\\.[0-9]{1,20}",
-        7 => "[0-9]{4}-(0[1-9]|1[0-2])-([0-2][0-9]|3[01])",
-        8 | 9 => {
-            "(19|20)[0-9]{2}-0[1-9]-[0-2][0-9]([T ][0-2][0-9]:[0-5][0-9](:[0-6][0-9](\\.[0-9]{1,6}0{0,3})?)?)?(Z|[+-][0-2][0-9](:[0-5][0-9])?)?"
-        }
-        _ => "[a-z \"\\\\é☃,\r\n]{0,12}",
-    };
-    prop_oneof![
-        40 => right,
-        2 => Just(String::new()),
-        1 => Just("NA".to_owned()),
-        1 => "[0-9a-zA-Z.+ :\\-]{0,6}",
-        1 => right.prop_map(|text| format!(" {text} ")),
-    ]
-    .boxed()
 }
 
 /// A field of this text as the dialect writes it.
@@ -243,7 +225,7 @@ fn limits() -> impl Strategy<Value = Limits> {
 /// Rows of fields, each with whether it is quoted needlessly, and what comes after each row.
 type Table = Vec<(Vec<(String, bool)>, usize)>;
 
-fn tables() -> impl Strategy<Value = Table> {
+fn tables(value_for: fn(usize) -> BoxedStrategy<String>) -> impl Strategy<Value = Table> {
     let field = |column| (value_for(column), proptest::bool::weighted(0.15));
     let row = (0..14).map(field).collect::<Vec<_>>();
     proptest::collection::vec((row, 0..12_usize), 0..24)
@@ -309,7 +291,7 @@ proptest! {
 
     #[test]
     fn tables_decode_as_the_reference_says(
-        table in tables(),
+        table in tables(value_for),
         dialect in dialects(),
         limits in limits(),
         slices in proptest::collection::vec(1..200_usize, 1..8),
@@ -321,6 +303,55 @@ proptest! {
             text[index] = *byte;
         }
         check(&every_type(), &dialect, limits, &text, &slices)?;
+    }
+
+    #[test]
+    fn values_in_other_formats_decode_as_the_reference_says(
+        table in tables(german_value_for),
+        dialect in dialects(),
+        trim in any::<bool>(),
+        usual in proptest::collection::vec(proptest::bool::weighted(0.1), 14),
+        limits in limits(),
+    ) {
+        let dialect = Dialect { trim, ..dialect };
+        let format = |usual| if usual { ValueFormat::default() } else { german() };
+        let formats = usual.into_iter().map(|usual| Arc::new(format(usual))).collect();
+        let plan = DecodePlan { formats, ..every_type() };
+        check(&plan, &dialect, limits, &render(&dialect, &table), &[7])?;
+    }
+
+    #[test]
+    fn what_is_inferred_of_an_object_decodes_from_it(
+        values in prop::sample::subsequence((0..13).collect::<Vec<usize>>(), 1..3)
+            .prop_flat_map(|kinds| {
+                let any = |kind| prop_oneof![value_for(kind), german_value_for(kind)];
+                let any = prop::strategy::Union::new(kinds.into_iter().map(any));
+                proptest::collection::vec(any, 1..8)
+            }),
+        format in prop::sample::select(vec![ValueFormat::default(), german()]),
+    ) {
+        let dialect = Dialect::default();
+        let mut text = b"value\n".to_vec();
+        for value in &values {
+            text.extend_from_slice(rendered(&dialect, value, value.is_empty()).as_bytes());
+            text.push(b'\n');
+        }
+        let formats = Formats::new(format.clone(), []);
+        let mut inference = Inference::new(str::to_owned).with_formats(formats);
+        inference.observe(Sample { bytes: &text, whole: true }, &dialect).unwrap();
+        let schema = Arc::new(inference.finish());
+        let data_type = schema.field(0).data_type().clone();
+        let plan = DecodePlan { schema, fields: vec![Target::Column(0)], rescued: None, formats: vec![Arc::new(format)], rules: RowRules::default() };
+        let (rows, rejects) = decode_whole(&plan, &dialect, &text);
+        prop_assert_eq!(rejects, [], "{} {:?}", data_type, values);
+        prop_assert_eq!(rows.len(), values.len());
+        let is_code = |value: &String| {
+            let number = value.trim_matches(' ').trim_start_matches('-');
+            matches!(number.as_bytes(), [b'+', ..] | [b'0', b'0'..=b'9', ..])
+        };
+        if values.iter().any(is_code) {
+            prop_assert!(!data_type.is_numeric(), "{} {:?}", data_type, values);
+        }
     }
 
     #[test]
@@ -423,17 +454,17 @@ fn rejects_say_where_and_why() {
     let text = "id,text\n1,\"a\nb\"\nx,c\n\n2\n3,\"d\"e\n4,\"f\ng\n";
     let (rows, rejects) = decode_whole(&two_columns(), &Dialect::default(), text.as_bytes());
     assert_eq!(rows, [pair(1, "a\nb")]);
-    let reject = |line, byte, column: Option<&str>, reason: &str, raw: &str| Reject {
-        position: Position { line, byte, column: column.map(Into::into) },
-        reason: reason.into(),
-        raw: raw.into(),
+    let reject = |line, byte, column: Option<&str>, kind, reason: &str, raw: &str| {
+        let position = Position { line, byte, column: column.map(Into::into) };
+        Reject { complaint: Complaint { position, kind, reason: reason.into() }, raw: raw.into() }
     };
+    use RejectKind::{BadValue, QuoteNeverClosed, TextAfterQuote, TooFewFields};
     let expected = [
-        reject(4, 16, Some("id"), "\"x\" is not an int64", "x,c"),
-        reject(6, 21, None, "expected 2 fields, found 1", "2"),
-        reject(7, 23, None, "text after a closing quote", "3,\"d\"e"),
-        reject(8, 30, None, "a quote is never closed", "4,\"f"),
-        reject(9, 35, None, "expected 2 fields, found 1", "g"),
+        reject(4, 16, Some("id"), BadValue, "\"x\" is not an int64", "x,c"),
+        reject(6, 21, None, TooFewFields, "expected 2 fields, found 1", "2"),
+        reject(7, 23, None, TextAfterQuote, "text after a closing quote", "3,\"d\"e"),
+        reject(8, 30, None, QuoteNeverClosed, "a quote is never closed", "4,\"f"),
+        reject(9, 35, None, TooFewFields, "expected 2 fields, found 1", "g"),
     ];
     assert_eq!(rejects, expected);
 }
@@ -442,7 +473,8 @@ fn rejects_say_where_and_why() {
 fn a_stray_quote_costs_its_line_alone() {
     let rejected = |text: &str| {
         let (rows, rejects) = decode_whole(&two_columns(), &Dialect::default(), text.as_bytes());
-        let rejects: Vec<_> = rejects.into_iter().map(|r| (r.position.line, r.reason)).collect();
+        let rejects: Vec<_> =
+            rejects.into_iter().map(|r| (r.complaint.position.line, r.complaint.reason)).collect();
         (rows.len(), rejects)
     };
     let never = "a quote is never closed".to_owned();
@@ -480,8 +512,12 @@ fn a_row_too_long_is_one_bad_row() {
         let decoded = decode(&two_columns(), &Dialect::default(), limits, text, &[5]).unwrap();
         let (rows, rejects) = flatten(&decoded);
         assert_eq!(rows, [pair(1, "12345678"), pair(5, "e")]);
-        let rejects: Vec<_> =
-            rejects.iter().map(|r| (r.position.line, r.raw.as_str(), r.reason.as_str())).collect();
+        let rejects: Vec<_> = rejects
+            .iter()
+            .map(|Reject { complaint, raw }| {
+                (complaint.position.line, str::from_utf8(raw).unwrap(), &*complaint.reason)
+            })
+            .collect();
         let expected = [
             (3, "2,12345678", "a row is longer than 10 B"),
             (4, "3,12345678", "a row is longer than 10 B"),
@@ -492,7 +528,7 @@ fn a_row_too_long_is_one_bad_row() {
     }
     let limits = Limits { row_bytes_max: 100, ..limits };
     let decoded = decode(&two_columns(), &Dialect::default(), limits, text, &[5]).unwrap();
-    let reasons: Vec<_> = flatten(&decoded).1.into_iter().map(|r| r.reason).collect();
+    let reasons: Vec<_> = flatten(&decoded).1.into_iter().map(|r| r.complaint.reason).collect();
     assert_eq!(reasons, ["a field is longer than 8 B"; 3]);
 }
 
@@ -517,7 +553,7 @@ fn a_footer_is_held_back_as_long_as_it_may_be_one() {
     let mut decoder = Decoder::new(two_columns(), &dialect, limits).unwrap();
     assert_eq!(decoder.decode(&mut &b"id,text\n1,\"a\nb\nTotal"[..]).unwrap(), None);
     let decoded = decoder.finish().unwrap().unwrap();
-    assert_eq!(decoded.rejects[0].reason, "a quote is never closed");
+    assert_eq!(decoded.rejects[0].complaint.reason, "a quote is never closed");
     let mut decoder = Decoder::new(two_columns(), &dialect, limits).unwrap();
     let refused = (0..100).position(|_| decoder.decode(&mut &[b'x'; 1 << 12][..]).is_err());
     assert!(refused.is_some_and(|slices| slices <= 18), "{refused:?}");
@@ -530,10 +566,10 @@ fn plans_that_cannot_work_are_refused() {
     let list = plan(&[("tags", DataType::LargeUtf8, true)]);
     assert!(refusal(list).message().contains("LargeUtf8"));
     let mut required = plan(&[("id", DataType::Int64, false)]);
-    required.fields[0] = None;
+    required.fields[0] = Target::Ignored;
     assert_eq!(refusal(required).kind(), ErrorKind::SchemaMismatch);
     let mut twice = two_columns();
-    twice.fields[1] = Some(0);
+    twice.fields[1] = Target::Column(0);
     assert_eq!(refusal(twice).kind(), ErrorKind::Internal);
     let limits = Limits { row_bytes_max: usize::MAX, ..Limits::default() };
     Decoder::new(two_columns(), &Dialect::default(), limits).unwrap_err();
@@ -541,7 +577,14 @@ fn plans_that_cannot_work_are_refused() {
 
 #[test]
 fn rows_without_wanted_columns_are_counted() {
-    let plan = DecodePlan { schema: Arc::new(Schema::empty()), fields: vec![None, None] };
+    let fields = vec![Target::Ignored, Target::Ignored];
+    let plan = DecodePlan {
+        schema: Arc::new(Schema::empty()),
+        fields,
+        rescued: None,
+        formats: Vec::new(),
+        rules: RowRules::default(),
+    };
     let text = b"a,b\n1,2\n3\n4,5\n";
     let decoded = decode(&plan, &Dialect::default(), Limits::default(), text, &[4]).unwrap();
     assert_eq!((decoded[0].batch.num_rows(), decoded[0].rejects.len()), (2, 1));

@@ -1,5 +1,7 @@
 //! How the memory budget is shared among the pipeline's buffers.
 
+use super::quarantine;
+use super::text::TEXT_BYTES_MAX;
 use crate::config::Feed;
 use crate::csv;
 use crate::environment::Environment;
@@ -9,7 +11,7 @@ use crate::parquet::WriterLimits;
 use crate::source::READ_BUFFER_BYTES_MAX;
 use crate::table::{Layout, Table};
 
-/// The decompressed bytes that wait to be decoded.
+/// The bytes of text that wait to be decoded.
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
 /// What each part of the pipeline may hold.
@@ -47,18 +49,22 @@ impl Limits {
         let footer_bytes = if feed.csv.footer_lines > 0 { feed.csv.line_bytes_max } else { 0 };
         let decode_bytes =
             (CHUNK_BYTES + decode.row_bytes_max + decode.batch_bytes_max) as u64 + footer_bytes;
-        let before_writing = READ_BUFFER_BYTES_MAX + feed.stage_bytes_max + decode_bytes;
+        let read_bytes =
+            READ_BUFFER_BYTES_MAX + feed.csv.decompress_options().held_bytes_max() + TEXT_BYTES_MAX;
+        let quarantine_bytes = quarantine::held_bytes_max(feed, decode.row_bytes_max);
+        let before_writing = read_bytes + feed.stage_bytes_max + decode_bytes + quarantine_bytes;
         let over_budget = |cause: Error| {
             Error::new(
                 ErrorKind::OverBudget,
                 format!(
                     "{} of memory are too few: {} for the process, {} to read ahead, {} to stage \
-                     small objects, {} to decode; {}",
+                     small objects, {} to decode, {} for quarantined rows; {}",
                     display_bytes(budget.limit_bytes() + OVERHEAD_BYTES),
                     display_bytes(OVERHEAD_BYTES),
-                    display_bytes(READ_BUFFER_BYTES_MAX),
+                    display_bytes(read_bytes),
                     display_bytes(feed.stage_bytes_max),
                     display_bytes(decode_bytes),
+                    display_bytes(quarantine_bytes),
                     cause.message(),
                 ),
             )

@@ -4,12 +4,12 @@ use super::budget::Limits;
 use super::rows::Rows;
 use super::select::{self, Selection};
 use super::task::{Candidate, Facts, Task};
+use super::writing::{Writing, Written};
 use super::{OBJECTS_PER_COMMIT_MAX, Run};
 use crate::commit::{Pin, Plan, Removal};
 use crate::error::{Error, ErrorKind, Result};
-use crate::parquet::TableWriter;
 use crate::receipt::Status;
-use crate::table::{DataFile, Sources};
+use crate::table::Sources;
 
 impl Run<'_> {
     /// Takes all candidates in one commit, which removes all that was there; none, where one of them
@@ -49,24 +49,25 @@ impl Run<'_> {
         if tasks.is_empty() {
             return Ok(Vec::new());
         }
-        let limits = Limits::new(self.environment, self.feed, self.table, pin.layout())?;
-        let mut writer = None;
-        let loaded = match self.write_all(&pin, &limits, tasks, &mut writer).await {
-            Ok(loaded) => loaded,
+        let pin = match self.pin_for_all(&pin, &tasks).await {
+            Ok(pin) => pin,
             Err(error) => {
-                if let Some(writer) = writer {
-                    writer.abort().await;
-                }
                 self.fail_waiting(all, &error);
                 return Ok(Vec::new());
             }
         };
-        let files = match writer {
-            Some(writer) => writer.finish().await,
-            None => Ok(Vec::new()),
+        let limits = Limits::new(self.environment, self.feed, self.table, pin.layout())?;
+        let mut writing = self.begin_writing(&pin)?;
+        let loaded = match self.write_all(&pin, &limits, tasks, &mut writing).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                writing.abort().await;
+                self.fail_waiting(all, &error);
+                return Ok(Vec::new());
+            }
         };
-        match files {
-            Ok(files) => Ok(self.commit_overwrite(&pin, files, loaded).await),
+        match writing.finish(self.table).await {
+            Ok(written) => Ok(self.commit_overwrite(&pin, written, loaded).await),
             Err(error) => {
                 self.fail_all(loaded, &error);
                 Ok(Vec::new())
@@ -81,7 +82,7 @@ impl Run<'_> {
         pin: &Pin,
         limits: &Limits,
         tasks: Vec<Task>,
-        writer: &mut Option<TableWriter>,
+        writing: &mut Writing,
     ) -> Result<Vec<(Task, Facts)>> {
         let mut loaded = Vec::with_capacity(tasks.len());
         for mut task in tasks {
@@ -89,7 +90,12 @@ impl Run<'_> {
             let mut rows = Rows::open(self, pin, limits, &task);
             let read = loop {
                 match rows.next().await {
-                    Ok(Some(batch)) => self.write_shared(writer, pin, limits, &[batch]).await?,
+                    Ok(Some(batch)) => {
+                        let rejects = rows.take_rejects();
+                        self.write_shared(writing, pin, limits, &[batch], (&task, &rejects))
+                            .await?;
+                    }
+                    Ok(None) if rows.drift().is_some() => break Err(has_drifted()),
                     Ok(None) => break Ok(rows.facts()),
                     Err(error) => break Err(error),
                 }
@@ -97,7 +103,9 @@ impl Run<'_> {
                     return Err(objection);
                 }
             };
+            let findings = rows.findings();
             drop(rows);
+            task.findings = findings;
             match read {
                 Ok(facts) => loaded.push((task, facts)),
                 Err(error) => {
@@ -113,19 +121,26 @@ impl Run<'_> {
     async fn commit_overwrite(
         &mut self,
         planned_on: &Pin,
-        files: Vec<DataFile>,
+        written: Written,
         loaded: Vec<(Task, Facts)>,
     ) -> Vec<Candidate> {
-        let sources = loaded.iter().map(|(task, facts)| task.planned(facts)).collect();
-        let plan = Plan::new(self.environment, planned_on, files.clone(), sources)
+        let quarantine = written.quarantine.as_ref();
+        let sources = loaded.iter().map(|(task, facts)| task.planned(facts, quarantine)).collect();
+        let plan = Plan::new(self.environment, planned_on, written.files.clone(), sources)
             .blind()
             .removing(Removal {
                 sources: Sources::All,
                 is_replacement: true,
                 target_file_bytes: self.feed.target_file_bytes,
             });
-        self.commit_planned(planned_on, &plan, files, loaded).await
+        self.commit_planned(planned_on, &plan, written, loaded).await
     }
+}
+
+/// It has another header than when it was looked at.
+fn has_drifted() -> Error {
+    Error::new(ErrorKind::SourceChanged, "its header changed while it was read")
+        .with_advice("let nobody write to the objects meanwhile, and run again")
 }
 
 fn nothing_overwritten() -> Error {

@@ -1,23 +1,24 @@
 //! The dry run: what an ingest would do, and why. Writes nothing.
 
-use std::sync::Arc;
-
+use arrow::datatypes::{Field, Schema};
 use futures::stream::{self, StreamExt};
 use serde::Serialize;
 
 use super::budget::Limits;
+use super::drift::Matcher;
 use super::schema;
 use super::select::{self, Verdict};
 use super::task::{Candidate, Task};
 use super::time::Timekeeper;
 use crate::commit::Pin;
-use crate::config::{ColumnType, Feed};
+use crate::config::{ColumnType, Feed, NewColumns};
+use crate::csv::DialectReport;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Found;
 use crate::memory::OVERHEAD_BYTES;
 use crate::source::{Announcement, SourceObject};
-use crate::table::{self, Layout, TableDefinition};
+use crate::table::{self, Layout};
 
 /// Objects looked at, at once.
 const HEADS_IN_FLIGHT_MAX: usize = 16;
@@ -50,6 +51,8 @@ pub struct PlannedColumn {
     pub table_type: Option<String>,
     /// The type that a sample of the objects suggests; nothing where they have no such column.
     pub inferred_type: Option<String>,
+    /// What would become of a column of the objects that is not the table's.
+    pub new_column: Option<NewColumns>,
 }
 
 /// What would become of an object.
@@ -63,6 +66,8 @@ pub struct PlannedObject {
     pub reason: String,
     /// Its size as stored.
     pub size_bytes: u64,
+    /// How it is written down, if it was looked at.
+    pub dialect: Option<DialectReport>,
 }
 
 /// What would be done with an object.
@@ -103,15 +108,22 @@ pub async fn plan(
     }
     drop(looked);
     let taken_bytes: Vec<u64> = tasks.iter().map(|task| task.object.size_bytes).collect();
-    let inferred = schema::infer(feed, tasks, &Timekeeper::new(environment)).await;
-    for (task, error) in inferred.failed {
+    let time = Timekeeper::new(environment);
+    let names = pin.as_ref().map(|pin| schema::names(pin.layout())).unwrap_or_default();
+    let observed =
+        schema::observe_some(feed, tasks, &names, schema::SAMPLE_OBJECTS_MAX, &time).await;
+    for (task, error) in observed.failed {
         refuse(&mut objects, &task, &error);
     }
-    let definition = inferred.definition?;
-    let pin = match (pin, &definition) {
+    for object in &mut objects {
+        object.dialect = observed.dialects.get(&object.source).cloned();
+    }
+    let inferred = observed.schema?;
+    let pin = match (pin, &inferred) {
         (Some(pin), _) => pin,
-        (None, Some(definition)) => {
-            Pin::absence(environment, table.as_ref(), &feed.ledger, definition).await?
+        (None, Some(inferred)) => {
+            let definition = schema::define(feed, inferred)?;
+            Pin::absence(environment, table.as_ref(), &feed.ledger, &definition).await?
         }
         (None, None) => return Ok(nothing_to_do(table.uri(), objects)),
     };
@@ -123,7 +135,7 @@ pub async fn plan(
     Ok(IngestPlan {
         table: table.uri().to_owned(),
         version: pin.version(),
-        columns: columns(pin.layout(), definition.as_ref()),
+        columns: columns(feed, pin.layout(), inferred.as_ref()),
         objects,
         commits: to_prepare + usize::from(!small.is_empty()) + large.len(),
         data_files_min: u64::from(!small.is_empty()) + large.len() as u64,
@@ -139,6 +151,7 @@ async fn look(feed: &Feed, taken: &Found, candidate: Candidate) -> (PlannedObjec
         action,
         reason,
         size_bytes,
+        dialect: None,
     };
     let object = match SourceObject::of(&candidate.announcement).await {
         Ok(object) => object,
@@ -182,25 +195,32 @@ fn refuse(objects: &mut [PlannedObject], task: &Task, error: &Error) {
     }
 }
 
-fn columns(layout: &Arc<Layout>, inferred: Option<&TableDefinition>) -> Vec<PlannedColumn> {
-    let type_name = |field: &arrow::datatypes::Field| ColumnType::name_of(field.data_type());
-    let inferred_field = |name: &str| inferred.and_then(|i| i.schema.field_with_name(name).ok());
+/// The table's columns, and then those that only the objects have.
+fn columns(feed: &Feed, layout: &Layout, inferred: Option<&Schema>) -> Vec<PlannedColumn> {
+    let type_name = |field: &Field| ColumnType::name_of(field.data_type());
     let of_table = layout.schema.fields().iter().map(|field| PlannedColumn {
         name: field.name().clone(),
         table_type: Some(type_name(field)),
-        inferred_type: inferred_field(field.name()).map(type_name),
+        inferred_type: None,
+        new_column: None,
     });
-    let only_inferred = inferred.into_iter().flat_map(|inferred| {
-        let is_new = |name: &str| layout.schema.field_with_name(name).is_err();
-        inferred.schema.fields().iter().filter(move |field| is_new(field.name()))
-    });
-    of_table
-        .chain(only_inferred.map(|field| PlannedColumn {
-            name: field.name().clone(),
-            table_type: None,
-            inferred_type: Some(type_name(field)),
-        }))
-        .collect()
+    let mut columns: Vec<PlannedColumn> = of_table.collect();
+    let fields = || inferred.into_iter().flat_map(Schema::fields);
+    let names: Vec<String> = fields().map(|field| field.name().clone()).collect();
+    let dialect = feed.csv.dialect_options().or_default();
+    let found = Matcher::new(feed, layout, None).find(&names, &dialect);
+    for (field, column) in fields().zip(found) {
+        match column {
+            Some(column) => columns[column].inferred_type = Some(type_name(field)),
+            None => columns.push(PlannedColumn {
+                name: field.name().clone(),
+                table_type: None,
+                inferred_type: Some(type_name(field)),
+                new_column: Some(feed.drift.new_columns),
+            }),
+        }
+    }
+    columns
 }
 
 fn nothing_to_do(table: &str, objects: Vec<PlannedObject>) -> IngestPlan {

@@ -4,47 +4,64 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 
+use super::Run;
+use super::bad_rows::{Findings, Judge};
 use super::budget::{CHUNK_BYTES, Limits};
+use super::drift::{Drift, Fit, Matcher};
 use super::task::{Facts, Task};
-use super::{Run, schema};
+use super::text::TextReader;
 use crate::commit::Pin;
-use crate::csv::{Decoded, Decoder, Dialect, Reject, Sample};
+use crate::config::{BadRows, Feed};
+use crate::csv::{DETECTION_BYTES_MAX, Decoded, Decoder, Detection, Reject, Sample, detect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Entry;
 use crate::receipt::Observer;
-use crate::source::SourceReader;
-use crate::table::Layout;
+use crate::table::{Layout, WiderTypes};
 
 /// A stream of one object's batches, in the table's columns.
 pub(super) struct Rows<'a> {
+    feed: &'a Feed,
     layout: &'a Arc<Layout>,
+    /// How the table's columns can be widened, if they can be.
+    wider: Option<WiderTypes>,
     limits: &'a Limits,
-    dialect: Dialect,
     /// The column that holds the source's name, and the name.
     source_column: Option<(usize, &'a str)>,
     uri: &'a str,
     observer: &'a dyn Observer,
     observed_bytes: u64,
 
-    reader: SourceReader,
-    /// Decompressed bytes: those at `start..` wait to be decoded.
+    reader: TextReader,
+    /// Text: those at `start..` wait to be decoded.
     buffer: Vec<u8>,
     start: usize,
     at_end: bool,
     decoder: Option<Decoder>,
+    /// How the object is written, once its start was looked at.
+    detection: Option<Detection>,
+    /// What the table lacks for it: if anything, there are no batches.
+    drift: Option<Drift>,
     rows: u64,
+    judge: Judge<'a>,
+    quarantines: bool,
+    /// Rows to be quarantined.
+    rejects: Vec<Reject>,
 }
 
 /// An object that was to be decoded wholly.
 pub(super) enum Staged {
     Whole {
         batches: Vec<RecordBatch>,
+        /// The rows that are to be quarantined.
+        rejects: Vec<Reject>,
         facts: Facts,
     },
     /// It holds nothing, not even a header.
     Empty,
     /// Its rows take more memory than small objects may.
     TooLarge,
+    /// The table is to have other columns first.
+    Drifts(Drift),
 }
 
 impl<'a> Rows<'a> {
@@ -53,19 +70,25 @@ impl<'a> Rows<'a> {
         let source_column = run.feed.source_file_column.as_ref();
         let source_column = source_column.and_then(|name| layout.schema.index_of(name).ok());
         Self {
+            feed: run.feed,
             layout,
+            wider: pin.snapshot().and_then(|snapshot| run.table.wider_types(snapshot)),
             limits,
-            dialect: run.feed.csv.dialect_options().or_default(),
             source_column: source_column.map(|column| (column, task.candidate.name.as_str())),
             uri: &task.object.location.uri,
             observer: run.observer,
             observed_bytes: 0,
-            reader: task.object.open(),
+            reader: TextReader::open(&task.object, &run.feed.csv),
             buffer: Vec::new(),
             start: 0,
             at_end: false,
             decoder: None,
+            detection: None,
+            drift: None,
             rows: 0,
+            judge: Judge::new(&run.feed.csv),
+            quarantines: run.feed.csv.bad_rows == BadRows::Quarantine,
+            rejects: Vec::new(),
         }
     }
 
@@ -73,26 +96,42 @@ impl<'a> Rows<'a> {
     ///
     /// # Errors
     /// Those of [`Rows::next`].
-    pub async fn stage(mut self) -> Result<Staged> {
+    pub async fn stage(&mut self) -> Result<Staged> {
         let (mut batches, mut bytes) = (Vec::new(), 0);
         while let Some(batch) = self.next().await? {
             bytes += batch.get_array_memory_size() as u64;
-            if bytes > self.limits.stage_bytes_max {
+            if bytes + self.rejects_bytes() > self.limits.stage_bytes_max {
                 return Ok(Staged::TooLarge);
             }
             batches.push(batch);
         }
-        match self.decoder {
-            Some(_) => Ok(Staged::Whole { batches, facts: self.facts() }),
-            None => Ok(Staged::Empty),
-        }
+        let rejects = self.take_rejects();
+        Ok(match (self.drift.take(), &self.decoder) {
+            (Some(drift), _) => Staged::Drifts(drift),
+            (None, Some(_)) => Staged::Whole { batches, rejects, facts: self.facts() },
+            (None, None) => Staged::Empty,
+        })
     }
 
-    /// The next batch; nothing at the object's end.
+    /// What the table lacks for the object, read no further than its header.
+    ///
+    /// # Errors
+    /// Those of [`Rows::next`].
+    pub async fn look(mut self) -> Result<Option<Drift>> {
+        self.begin().await.map_err(|error| error.with_object(self.uri))?;
+        Ok(self.drift)
+    }
+
+    /// What the table lacks for the object, known once there was no first batch.
+    pub fn drift(&mut self) -> Option<Drift> {
+        self.drift.take()
+    }
+
+    /// The next batch; nothing at the object's end, nor where the table lacks what it needs.
     ///
     /// # Errors
     /// [`ErrorKind::SourceInvalid`] with its place for a bad row, and those of
-    /// [`SourceReader::read`] and [`Decoder::decode`].
+    /// [`TextReader::read`] and [`Decoder::decode`].
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
         let next = self.advance().await;
         let read = self.reader.bytes_read();
@@ -100,13 +139,34 @@ impl<'a> Rows<'a> {
         self.observed_bytes = read;
         match next {
             Ok(Some(decoded)) => {
-                let batch = self.accept(decoded)?;
+                let batch = self.accept(decoded).map_err(|error| self.reader.tell(error))?;
                 self.rows += batch.num_rows() as u64;
                 Ok(Some(batch))
             }
-            Ok(None) => Ok(None),
-            Err(error) => Err(error.with_object(self.uri)),
+            Ok(None) => {
+                let judged = self.judge.end(self.rows);
+                judged.map(|()| None).map_err(|error| error.with_object(self.uri))
+            }
+            Err(error) => Err(self.reader.tell(error).with_object(self.uri)),
         }
+    }
+
+    /// The rows since the last time that are to be quarantined.
+    pub fn take_rejects(&mut self) -> Vec<Reject> {
+        std::mem::take(&mut self.rejects)
+    }
+
+    fn rejects_bytes(&self) -> u64 {
+        let bytes = |reject: &Reject| {
+            size_of::<Reject>() + reject.raw.len() + reject.complaint.reason.len()
+        };
+        self.rejects.iter().map(bytes).sum::<usize>() as u64
+    }
+
+    /// The bad rows so far.
+    pub fn findings(&self) -> Findings {
+        let dialect = self.detection.as_ref().map(|detection| self.reader.report(detection));
+        Findings { dialect, ..self.judge.findings().clone() }
     }
 
     /// Bytes of the object that were read so far, as stored.
@@ -118,14 +178,13 @@ impl<'a> Rows<'a> {
     pub fn facts(&self) -> Facts {
         Facts {
             rows: self.rows,
-            rows_rejected: 0,
             bytes_read: self.reader.bytes_read(),
             content: Entry::render_content(self.reader.content_hash()),
         }
     }
 
     async fn advance(&mut self) -> Result<Option<Decoded>> {
-        if self.decoder.is_none() {
+        if self.decoder.is_none() && self.drift.is_none() {
             self.decoder = self.begin().await?;
         }
         loop {
@@ -145,16 +204,33 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Reads until the header is there, and makes the decoder for it; nothing for an object that
-    /// ends before it has one.
+    /// Finds the dialect out, reads until the header is there, and makes the decoder for it; nothing for an object that
+    /// ends before it has one, or that the table lacks something for.
     async fn begin(&mut self) -> Result<Option<Decoder>> {
-        loop {
+        let matcher = Matcher::new(self.feed, self.layout, self.wider);
+        let options = self.feed.csv.dialect_options();
+        while self.buffer.len() < DETECTION_BYTES_MAX && !self.at_end {
             self.fill().await?;
+        }
+        let sample = Sample { bytes: &self.buffer, whole: self.at_end };
+        let detection = detect(sample, &options, &matcher.names());
+        let dialect = detection.dialect.clone();
+        self.detection = Some(detection);
+        loop {
             let sample = Sample { bytes: &self.buffer, whole: self.at_end };
-            if let Some(header) = crate::csv::read_header(sample, &self.dialect)? {
-                let source = self.source_column.map(|(column, _)| column);
-                let plan = schema::decode_plan(&header, &self.dialect, self.layout, source)?;
-                return Decoder::new(plan, &self.dialect, self.limits.decode).map(Some);
+            let header = crate::csv::read_header(sample, &dialect);
+            if let Some(header) = header.map_err(|error| self.reader.locate(error))? {
+                let fit = matcher.fit(&header, &dialect, self.limits.decode, sample)?;
+                return match fit {
+                    Fit::Fits(plan) => {
+                        let decoder = Decoder::new(plan, &dialect, self.limits.decode)?;
+                        Ok(Some(decoder.with_offsets(self.reader.offsets())))
+                    }
+                    Fit::Drifts(drift) => {
+                        self.drift = Some(drift);
+                        Ok(None)
+                    }
+                };
             }
             if self.at_end {
                 return Ok(None);
@@ -169,6 +245,7 @@ impl<'a> Rows<'a> {
                 )
                 .with_advice("check that this is a CSV file, and its quote character"));
             }
+            self.fill().await?;
         }
     }
 
@@ -186,12 +263,13 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// The feed's policy for bad rows: one bad row fails its object.
-    fn accept(&self, decoded: Decoded) -> Result<RecordBatch> {
-        match decoded.rejects.into_iter().next() {
-            Some(reject) => Err(bad_row(reject).with_object(self.uri)),
-            None => self.with_source(decoded.batch),
+    /// The good rows, where the bad ones are not too many.
+    fn accept(&mut self, decoded: Decoded) -> Result<RecordBatch> {
+        self.judge.add(&decoded).map_err(|error| error.with_object(self.uri))?;
+        if self.quarantines {
+            self.rejects.extend(decoded.rejects);
         }
+        self.with_source(decoded.batch)
     }
 
     fn with_source(&self, batch: RecordBatch) -> Result<RecordBatch> {
@@ -205,11 +283,4 @@ impl<'a> Rows<'a> {
                 .with_cause(cause)
         })
     }
-}
-
-fn bad_row(reject: Reject) -> Error {
-    Error::new(ErrorKind::SourceInvalid, reject.reason).with_position(reject.position).with_advice(
-        "mend the row, or give the column another type with [feed.columns]; nothing of the object \
-         was taken",
-    )
 }

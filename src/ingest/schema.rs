@@ -1,4 +1,4 @@
-//! From an object's header to the table's columns.
+//! A table's columns, from what a sample of the objects has.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,82 +7,100 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use super::budget::CHUNK_BYTES;
 use super::task::Task;
+use super::text::TextReader;
 use super::time::Timekeeper;
-use crate::config::Feed;
-use crate::csv::{DecodePlan, Dialect, Inference, Sample};
+use crate::config::{ColumnOptions, CsvOptions, Feed};
+use crate::csv::{DETECTION_BYTES_MAX, DialectReport, Formats, Inference, Sample, detect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Layout, TableDefinition};
 
 /// Objects whose rows are looked at to infer a table's columns.
-const SAMPLE_OBJECTS_MAX: usize = 16;
+pub(super) const SAMPLE_OBJECTS_MAX: usize = 16;
 
-/// What a sample of the objects says of a table that is not there yet.
-pub(super) struct Inferred {
-    /// The table; nothing where no row was seen.
-    pub definition: Result<Option<TableDefinition>>,
+/// What a sample of the objects says of their columns.
+pub(super) struct Observed {
+    /// The columns of them all, in order of their first appearance; nothing where no row was seen.
+    pub schema: Result<Option<Schema>>,
     /// Objects that are no CSV.
     pub failed: Vec<(Task, Error)>,
     /// The others.
     pub tasks: Vec<Task>,
+    /// How those that were looked at are written down, by address.
+    pub dialects: HashMap<String, DialectReport>,
 }
 
-/// Infers a table from the first bytes of some of `tasks`: as many as it takes to see rows of
-/// [`SAMPLE_OBJECTS_MAX`] of them. Not of fewer where time runs out: a table's columns are for ever.
-pub(super) async fn infer(feed: &Feed, tasks: Vec<Task>, time: &Timekeeper<'_>) -> Inferred {
-    let mut inferred = Inferred { definition: Ok(None), failed: vec![], tasks: vec![] };
-    let mut inference = Inference::new(feed.csv.dialect_options().or_default(), folded_name);
+/// Looks at the first bytes of some of `tasks`: as many as it takes to see rows of `objects_max` of
+/// them. Not of fewer where time runs out: a table's columns are for ever. `columns` are the names of
+/// those that the table has already.
+pub(super) async fn observe_some(
+    feed: &Feed,
+    tasks: Vec<Task>,
+    columns: &[&str],
+    objects_max: usize,
+    time: &Timekeeper<'_>,
+) -> Observed {
+    let mut observed =
+        Observed { schema: Ok(None), failed: vec![], tasks: vec![], dialects: HashMap::new() };
+    let mut inference = Inference::new(folded_name).with_formats(formats(feed));
     let bytes_max = usize::try_from(feed.sample_bytes_max).unwrap_or(usize::MAX);
     let share = bytes_max / tasks.len().clamp(1, SAMPLE_OBJECTS_MAX);
     let mut with_rows = 0;
     for task in tasks {
-        if with_rows == SAMPLE_OBJECTS_MAX {
-            inferred.tasks.push(task);
+        if with_rows == objects_max {
+            observed.tasks.push(task);
             continue;
         }
         if let Some(objection) = time.objection(0) {
-            inferred.definition = Err(objection);
-            return inferred;
+            observed.schema = Err(objection);
+            return observed;
         }
-        match observe(&mut inference, &task, share.max(1), bytes_max).await {
-            Ok(has_rows) => {
+        match observe(&mut inference, &task, &feed.csv, columns, share.max(1), bytes_max).await {
+            Ok((has_rows, dialect)) => {
                 with_rows += usize::from(has_rows);
-                inferred.tasks.push(task);
+                observed.dialects.insert(task.object.location.uri.clone(), dialect);
+                observed.tasks.push(task);
             }
             Err(error) => {
                 let error = error.with_object(&task.object.location.uri);
-                inferred.failed.push((task, error));
+                observed.failed.push((task, error));
             }
         }
     }
     if with_rows > 0 {
-        inferred.definition = define(feed, &inference.finish()).map(Some);
+        observed.schema = Ok(Some(inference.finish()));
     }
-    inferred
+    observed
 }
 
 /// Takes the first `bytes` of an object into account, or, if no row ends there, `bytes_max`; says
-/// whether there was a row.
+/// whether there was a row, and how the object is written down.
 async fn observe(
     inference: &mut Inference,
     task: &Task,
+    options: &CsvOptions,
+    columns: &[&str],
     bytes: usize,
     bytes_max: usize,
-) -> Result<bool> {
+) -> Result<(bool, DialectReport)> {
     let rows_before = inference.rows();
-    for bytes in [bytes, bytes_max] {
-        let (bytes, whole) = sample(task, bytes).await?;
-        inference.observe(Sample { bytes: &bytes, whole })?;
+    // Never less than an ingest finds the dialect out from.
+    for bytes in [bytes, bytes_max].map(|bytes| bytes.max(DETECTION_BYTES_MAX)) {
+        let mut reader = TextReader::open(&task.object, options);
+        let (bytes, whole) = sample(&mut reader, bytes).await?;
+        let sample = Sample { bytes: &bytes, whole };
+        let detection = detect(sample, &options.dialect_options(), columns);
+        let observed = inference.observe(sample, &detection.dialect);
+        observed.map_err(|error| reader.tell(reader.locate(error)))?;
         if whole || inference.rows() > rows_before {
-            return Ok(inference.rows() > rows_before);
+            return Ok((inference.rows() > rows_before, reader.report(&detection)));
         }
     }
     Err(Error::new(ErrorKind::SourceInvalid, format!("no row ends in its first {bytes_max} bytes"))
         .with_advice("check its quotes and line ends, or raise sample_bytes_max"))
 }
 
-/// The first `bytes_max` bytes of an object, decompressed, and whether they are all.
-async fn sample(task: &Task, bytes_max: usize) -> Result<(Vec<u8>, bool)> {
-    let mut reader = task.object.open();
+/// The first `bytes_max` bytes of an object's text, and whether they are all.
+async fn sample(reader: &mut TextReader, bytes_max: usize) -> Result<(Vec<u8>, bool)> {
     let mut bytes = Vec::new();
     while bytes.len() < bytes_max {
         let end = bytes.len();
@@ -97,7 +115,10 @@ async fn sample(task: &Task, bytes_max: usize) -> Result<(Vec<u8>, bool)> {
 }
 
 /// The table for objects of this inferred schema, as the feed wants it.
-fn define(feed: &Feed, inferred: &Schema) -> Result<TableDefinition> {
+///
+/// # Errors
+/// [`ErrorKind::Configuration`] where the feed asks of them what they do not have.
+pub(super) fn define(feed: &Feed, inferred: &Schema) -> Result<TableDefinition> {
     let mut fields = Vec::new();
     let mut overrides: HashSet<&String> = feed.columns.keys().collect();
     let mut names = HashSet::new();
@@ -105,8 +126,8 @@ fn define(feed: &Feed, inferred: &Schema) -> Result<TableDefinition> {
         let name = legal_name(field.name());
         let wanted = feed.columns.get(field.name()).or_else(|| feed.columns.get(&name));
         overrides.retain(|column| *column != field.name() && **column != name);
-        let data_type = match wanted {
-            Some(wanted) => wanted.data_type().clone(),
+        let data_type = match wanted.and_then(ColumnOptions::type_in_new_table) {
+            Some(wanted) => wanted,
             None if !feed.csv.infer => DataType::Utf8,
             None => field.data_type().clone(),
         };
@@ -124,6 +145,9 @@ fn define(feed: &Feed, inferred: &Schema) -> Result<TableDefinition> {
             return Err(configuration(format!("the objects have a column {name:?} of their own"))
                 .with_advice("set source_file_column to another name, or to false"));
         }
+        fields.push(Field::new(name, DataType::Utf8, true));
+    }
+    if let Some(name) = feed.rescued_column().filter(|name| names.insert((*name).to_owned())) {
         fields.push(Field::new(name, DataType::Utf8, true));
     }
     for column in &feed.partition_by {
@@ -145,7 +169,8 @@ fn define(feed: &Feed, inferred: &Schema) -> Result<TableDefinition> {
 /// # Errors
 /// [`ErrorKind::Configuration`].
 pub(super) fn check_feed(feed: &Feed, layout: &Layout, table: &str) -> Result<()> {
-    for (name, wanted) in &feed.columns {
+    for (name, options) in &feed.columns {
+        let Some(wanted) = &options.column_type else { continue };
         let Ok(field) = layout.schema.field_with_name(name) else { continue };
         if field.data_type() != wanted.data_type() {
             return Err(configuration(format!(
@@ -165,6 +190,16 @@ pub(super) fn check_feed(feed: &Feed, layout: &Layout, table: &str) -> Result<()
         ))
         .with_object(table)
         .with_advice("set source_file_column to another name, or to false"));
+    }
+    if let Some(name) = feed.rescued_column()
+        && let Ok(field) = layout.schema.field_with_name(name)
+        && *field.data_type() != DataType::Utf8
+    {
+        return Err(configuration(format!(
+            "the table's column {name:?} cannot hold what is rescued"
+        ))
+        .with_object(table)
+        .with_advice("say new_columns = \"add\", \"ignore\" or \"fail\""));
     }
     let has = |column: &String| layout.schema.index_of(column).is_ok();
     if let Some(reason) = feed.needs_source_file_column()
@@ -190,83 +225,27 @@ pub(super) fn check_feed(feed: &Feed, layout: &Layout, table: &str) -> Result<()
     Ok(())
 }
 
-/// Which field of a row goes into which column of the table: by name, where there is a header, else
-/// by position. `source_column` is ours to fill.
-///
-/// # Errors
-/// [`ErrorKind::SchemaMismatch`] for a field that the table has no column for, or a column that may
-/// not be null and that no field feeds.
-pub(super) fn decode_plan(
-    header: &[String],
-    dialect: &Dialect,
-    layout: &Layout,
-    source_column: Option<usize>,
-) -> Result<DecodePlan> {
-    let columns: Vec<usize> =
-        (0..layout.schema.fields().len()).filter(|&i| Some(i) != source_column).collect();
-    let fields = if dialect.has_header() {
-        by_name(header, layout, &columns)?
-    } else if header.len() <= columns.len() {
-        columns[..header.len()].iter().copied().map(Some).collect()
-    } else {
-        return Err(mismatch(format!(
-            "its rows have {} fields, and the table has {} columns for them",
-            header.len(),
-            columns.len()
-        )));
-    };
-    let unfed = columns.iter().find(|&&column| {
-        !layout.schema.field(column).is_nullable() && !fields.contains(&Some(column))
-    });
-    if let Some(&column) = unfed {
-        let name = layout.schema.field(column).name();
-        return Err(mismatch(format!("it has no column {name:?}, which may not be null")));
-    }
-    Ok(DecodePlan { schema: Arc::clone(&layout.schema), fields })
+/// The names of a table's columns.
+pub(super) fn names(layout: &Layout) -> Vec<&str> {
+    layout.schema.fields().iter().map(|field| field.name().as_str()).collect()
 }
 
-fn by_name(header: &[String], layout: &Layout, columns: &[usize]) -> Result<Vec<Option<usize>>> {
-    let exact: HashMap<&str, usize> =
-        columns.iter().map(|&i| (layout.schema.field(i).name().as_str(), i)).collect();
-    let folded: HashMap<String, usize> =
-        exact.iter().map(|(name, &i)| (folded_name(name), i)).collect();
-    let column_of = |name: &String| {
-        let folded = || folded.get(&folded_name(name));
-        exact.get(name.as_str()).or_else(folded).copied()
-    };
-    let found: Vec<Option<usize>> = header.iter().map(column_of).collect();
-    let unknown: Vec<&String> =
-        header.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(n, _)| n).collect();
-    if !unknown.is_empty() {
-        let known: Vec<&String> = columns.iter().map(|&i| layout.schema.field(i).name()).collect();
-        return Err(mismatch(format!(
-            "the table has no column for {unknown:?} of its header; the table's are {known:?}"
-        )));
-    }
-    let mut taken = HashSet::new();
-    if let Some((name, _)) = header.iter().zip(&found).find(|(_, column)| !taken.insert(**column)) {
-        return Err(mismatch(format!("two columns of its header are the table's {name:?}")));
-    }
-    Ok(found)
+/// How the values of the feed's columns are written, by the names that a table tells apart.
+pub(super) fn formats(feed: &Feed) -> Formats {
+    feed.formats(folded_name)
 }
 
 /// A column's name without the characters that Delta and Parquet forbid in one.
-fn legal_name(name: &str) -> String {
+pub(super) fn legal_name(name: &str) -> String {
     const FORBIDDEN: [char; 11] = [' ', ',', ';', '{', '}', '(', ')', '\n', '\r', '\t', '='];
     name.trim().replace(FORBIDDEN, "_")
 }
 
 /// The form in which a table tells names apart: neither by case, nor by what it forbids.
-fn folded_name(name: &str) -> String {
+pub(super) fn folded_name(name: &str) -> String {
     legal_name(name).to_lowercase()
 }
 
 fn configuration(message: String) -> Error {
     Error::new(ErrorKind::Configuration, message)
-}
-
-fn mismatch(message: String) -> Error {
-    Error::new(ErrorKind::SchemaMismatch, message).with_advice(
-        "mend the object's header, or add the column to the table first (ALTER TABLE t ADD COLUMN)",
-    )
 }

@@ -13,7 +13,7 @@ use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{self, Entry, EntryState, Found, Standing, hold_rows};
 use crate::receipt::Receipt;
-use crate::source::SourceObject;
+use crate::source::{DecompressOptions, SourceObject};
 use crate::table::Table;
 
 /// Objects looked at, at once.
@@ -192,19 +192,25 @@ impl Run<'_> {
     /// fail here; without a single row to tell types from, the others are skipped.
     async fn plan_table(&mut self, selection: &mut Selection) -> Result<()> {
         let tasks = std::mem::take(&mut selection.tasks);
-        let inferred = schema::infer(self.feed, tasks, &self.time).await;
-        for (task, error) in inferred.failed {
+        // What is written in one commit, with no round after it, has to fit from the start.
+        let objects_max = match self.feed.mode {
+            Mode::Overwrite => usize::MAX,
+            Mode::Once | Mode::Again | Mode::Append => schema::SAMPLE_OBJECTS_MAX,
+        };
+        let observed = schema::observe_some(self.feed, tasks, &[], objects_max, &self.time).await;
+        for (task, error) in observed.failed {
             selection.again.extend(self.give_up(task, &error));
         }
-        match inferred.definition? {
-            Some(definition) => {
+        match observed.schema? {
+            Some(inferred) => {
+                let definition = schema::define(self.feed, &inferred)?;
                 let ledger = &self.feed.ledger;
                 let pin = Pin::absence(self.environment, self.table, ledger, &definition).await?;
                 selection.pin = Some(pin);
-                selection.tasks = inferred.tasks;
+                selection.tasks = observed.tasks;
             }
             None => {
-                for task in inferred.tasks {
+                for task in observed.tasks {
                     self.finish(
                         task.skipped("there is no table, and no row to infer its columns from"),
                     );
@@ -299,7 +305,8 @@ pub(super) async fn judge(
         _ => entries,
     };
     if compared.iter().any(|entry| entry.size_bytes == object.size_bytes) {
-        let content = Entry::render_content(object.open().hash_content().await?);
+        let content =
+            Entry::render_content(object.open(DecompressOptions::default()).hash_content().await?);
         let same = compared.iter().rev().find(|entry| entry.content == content);
         if let Some(entry) = same {
             return Ok(Verdict::Touched(entry.clone()));

@@ -12,6 +12,8 @@ use crate::receipt::{ErrorReport, Receipt, Status};
 use crate::source::{Announcement, SourceObject};
 
 use super::Share;
+use super::bad_rows::Findings;
+use super::quarantine::QuarantineFile;
 
 /// How often an object may change while it is read before it is failed.
 const CHANGES_MAX: u32 = 3;
@@ -70,7 +72,9 @@ impl Candidate {
             version: None,
             rows: 0,
             rows_rejected: 0,
+            rows_rescued: 0,
             rows_removed: 0,
+            columns_added: Vec::new(),
             bytes_read: 0,
             bytes_written: 0,
             data_files: 0,
@@ -78,6 +82,9 @@ impl Candidate {
             duration_ms: 0,
             cpu_ms: 0,
             peak_rss_bytes: 0,
+            dialect: None,
+            rejects: Vec::new(),
+            quarantine: None,
             error: None,
         }
     }
@@ -87,7 +94,6 @@ impl Candidate {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
     pub rows: u64,
-    pub rows_rejected: u64,
     pub bytes_read: u64,
     /// The hash of its bytes, as the ledger writes it.
     pub content: String,
@@ -100,13 +106,16 @@ pub(super) struct Task {
     pub object: SourceObject,
     /// Whether its rows take the place of those that the table has of it.
     pub replaces: bool,
+    /// What was found in it, as far as it was read.
+    pub findings: Findings,
     began: Duration,
     usage: Usage,
 }
 
 impl Task {
     pub fn new(candidate: Candidate, object: SourceObject, replaces: bool) -> Self {
-        Self { candidate, object, replaces, began: Duration::ZERO, usage: Usage::default() }
+        let (findings, began, usage) = Default::default();
+        Self { candidate, object, replaces, findings, began, usage }
     }
 
     /// Starts its clock.
@@ -120,14 +129,20 @@ impl Task {
         self.began
     }
 
+    /// The address of the file that holds its rejected rows, if it has some; `file` is the append's.
+    fn quarantine(&self, file: Option<&QuarantineFile>) -> Option<String> {
+        file.filter(|_| self.findings.rows_rejected > 0).map(|file| file.uri.clone())
+    }
+
     /// What the ledger will say of it.
-    pub fn planned(&self, facts: &Facts) -> PlannedSource {
+    pub fn planned(&self, facts: &Facts, quarantine: Option<&QuarantineFile>) -> PlannedSource {
         PlannedSource {
             uri: self.object.location.uri.clone(),
             entry: Entry {
                 rows: facts.rows,
-                rows_rejected: facts.rows_rejected,
+                rows_rejected: self.findings.rows_rejected,
                 content: facts.content.clone(),
+                quarantine: self.quarantine(quarantine),
                 ..Entry::draft(&self.candidate.name, &self.object, EntryState::In)
             },
         }
@@ -138,13 +153,14 @@ impl Task {
         environment: &Environment,
         facts: &Facts,
         share: &Share,
+        quarantine: Option<&QuarantineFile>,
         version: u64,
         attempts: u32,
     ) -> Receipt {
         Receipt {
             version: Some(version),
             rows: facts.rows,
-            rows_rejected: facts.rows_rejected,
+            quarantine: self.quarantine(quarantine),
             bytes_read: facts.bytes_read,
             bytes_written: share.bytes_of(facts.rows),
             data_files: if facts.rows == 0 { 0 } else { share.files },
@@ -169,6 +185,10 @@ impl Task {
             duration_ms: millis(elapsed),
             cpu_ms: millis(usage.cpu.saturating_sub(self.usage.cpu)),
             peak_rss_bytes: usage.peak_rss_bytes,
+            rows_rejected: self.findings.rows_rejected,
+            rows_rescued: self.findings.rows_rescued,
+            dialect: self.findings.dialect.clone(),
+            rejects: self.findings.first.clone(),
             ..receipt
         }
     }

@@ -177,3 +177,30 @@ async fn what_hangs_is_cut_off_and_what_is_done_is_said() {
     let receipts = function.invoke(&all, FOR_EVER).await;
     assert_eq!(status(&receipts, "killer"), (Status::Committed, None));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_object_is_read_as_it_is_written_and_its_receipt_says_how() {
+    let function = Function::new();
+    function.put("a", "id,price\n1,2.5\n2,3\n").await;
+    function.put("b", "A report\n\nid;price\n3;4.5\n4;5\n").await;
+    // Without a header: by position.
+    function.put("c", "5\t6.5\n6\t7\n").await;
+    function.put("d", "id|price\n7|8.5\n8|dear\n9|9.5\n10|9.5\n11|1\n").await;
+    let all = [("a", 1), ("b", 1), ("c", 1)];
+    let receipts = function.invoke(&all, FOR_EVER).await;
+    let receipts: Vec<_> =
+        receipts.into_iter().chain(function.invoke(&[("d", 1)], FOR_EVER).await).collect();
+    for (name, expected, delimiter, header_rows, skip_lines) in [
+        ("a", (Status::Committed, None), ",", 1, 0),
+        ("b", (Status::Committed, None), ";", 1, 2),
+        ("c", (Status::Committed, None), "\t", 0, 0),
+        ("d", (Status::Failed, Some(ErrorKind::SourceInvalid)), "|", 1, 0),
+    ] {
+        assert_eq!(status(&receipts, name), expected, "{name}");
+        let source = format!("memory:///in/{name}.csv");
+        let receipt = receipts.iter().find(|receipt| receipt.source == source).unwrap();
+        let dialect = receipt.dialect.as_ref().unwrap();
+        let told = (dialect.delimiter.as_str(), dialect.header_rows, dialect.skip_lines);
+        assert_eq!(told, (delimiter, header_rows, skip_lines), "{name}");
+    }
+}

@@ -37,6 +37,10 @@ pub struct Entry {
     pub at: DateTime<Utc>,
     /// Whether its rows are in the table because of this entry.
     pub state: EntryState,
+    /// The address of the file that holds the rows that the table did not take, where they were
+    /// quarantined. As long as an entry names it, nobody sweeps it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<String>,
 }
 
 impl Entry {
@@ -55,6 +59,7 @@ impl Entry {
             rows_rejected: 0,
             at: DateTime::UNIX_EPOCH,
             state,
+            quarantine: None,
         }
     }
 
@@ -72,6 +77,7 @@ impl Entry {
             rows_rejected: 0,
             at: DateTime::UNIX_EPOCH,
             state: EntryState::In,
+            quarantine: None,
         }
     }
 

@@ -10,7 +10,7 @@
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
 use arrow::json::{LineDelimitedWriter, ReaderBuilder};
@@ -155,7 +155,8 @@ impl Rows {
     /// # Errors
     /// Those of [`Run::find`].
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        self.stream.try_next().await.map_err(|cause| read_error(&self.path, cause))
+        let batch = self.stream.try_next().await.map_err(|cause| read_error(&self.path, cause))?;
+        batch.map(|batch| with_all_columns(batch, &self.path)).transpose()
     }
 
     /// The same, as entries.
@@ -264,6 +265,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         number("rows_rejected"),
         Field::new("at", time, false),
         text("state"),
+        Field::new("quarantine", DataType::Utf8, true),
     ]))
 });
 
@@ -292,6 +294,16 @@ fn properties() -> WriterPropertiesBuilder {
         }
     }
     properties
+}
+
+/// The rows of a run with the columns that runs have now: older ones lack the last.
+fn with_all_columns(batch: RecordBatch, path: &Path) -> Result<RecordBatch> {
+    let (_, mut columns, rows) = batch.into_parts();
+    for field in SCHEMA.fields().iter().skip(columns.len()) {
+        columns.push(new_null_array(field.data_type(), rows));
+    }
+    RecordBatch::try_new(Arc::clone(&SCHEMA), columns)
+        .map_err(|cause| trouble::damaged(path.as_ref()).with_cause(cause))
 }
 
 fn batch_of(entries: &[Entry]) -> Result<RecordBatch, arrow::error::ArrowError> {

@@ -35,6 +35,10 @@ pub(super) struct Header {
     #[serde(rename = "moves")]
     pub sequence: u64,
     pub fence: u64,
+    /// The sequence since which the entries tell everything; higher than 0 where they were rebuilt from
+    /// the table's rows, which do not tell what was quarantined.
+    #[serde(default)]
+    pub known_since: u64,
     pub predecessor: Option<Pointer>,
     /// Where the entries are that are not in this file.
     pub runs: Vec<Run>,
@@ -52,6 +56,7 @@ impl Header {
             ledger: place.name.clone(),
             sequence,
             fence,
+            known_since: fence,
             predecessor,
             runs: Vec::new(),
             retired: Vec::new(),

@@ -71,6 +71,7 @@ impl World {
             version: sequence + 3,
             rows: sequence % 5,
             rows_rejected: sequence % 2,
+            quarantine: None,
             at: self.environment.clock.now(),
             state: if sequence.is_multiple_of(7) { EntryState::Alias } else { EntryState::In },
         }

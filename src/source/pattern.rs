@@ -10,7 +10,10 @@ use crate::store::Stores;
 
 /// The endings that a folder is searched for, each alone or followed by [`COMPRESSED_ENDINGS`].
 const CSV_ENDINGS: [&str; 2] = [".csv", ".tsv"];
-const COMPRESSED_ENDINGS: [&str; 3] = [".gz", ".zst", ".zstd"];
+const COMPRESSED_ENDINGS: [&str; 13] = [
+    ".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4", ".sz", ".snappy", ".deflate", ".zlib",
+    ".zz", ".zip",
+];
 /// The characters that make an address a pattern.
 const GLOB_CHARACTERS: [char; 4] = ['*', '?', '[', '{'];
 
@@ -140,6 +143,9 @@ mod tests {
         for (pattern, uri, expected) in [
             ("a.csv", "file:///here/a.csv", Some("a.csv")),
             ("in", "file:///here/in/x/a.csv.gz", Some("x/a.csv.gz")),
+            ("in", "file:///here/in/a.csv.bz2", Some("a.csv.bz2")),
+            ("in", "file:///here/in/a.TSV.ZIP", Some("a.TSV.ZIP")),
+            ("in", "file:///here/in/a.zip", None),
             ("in/", "file:///here/in/a.csv", Some("a.csv")),
             ("in", "file:///here/inn/a.csv", None),
             ("in", "file:///here/in/a.txt", None),

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use object_store::path::Path;
@@ -70,6 +70,17 @@ pub trait Table: Send + Sync {
 
     /// Tries to create the table as version 0.
     async fn try_create(&self, creation: &Creation) -> Result<CommitOutcome>;
+
+    /// How columns of the table at `base` can be widened by a commit that adds rows; nothing where they
+    /// cannot be. Partition columns never are.
+    fn wider_types(&self, base: &Snapshot) -> Option<WiderTypes>;
+
+    /// Composes a change of the columns of the table at `base`. Nothing is written.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SchemaMismatch`] for a column that the table has no room for;
+    /// [`ErrorKind::TableUnsupported`] where we cannot change the table's columns.
+    async fn plan_evolution(&self, base: &Snapshot, change: &SchemaChange) -> Result<Evolution>;
 
     /// Tries to make `append` the version after `base`, with the ledger's pointer at `pointer`.
     async fn try_commit(
@@ -193,6 +204,45 @@ pub struct Creation {
     pub(crate) inner: Arc<dyn Any + Send + Sync>,
 }
 
+/// What is to change about a table's columns.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SchemaChange {
+    /// Columns that the table does not have, all nullable. They come after those that it has.
+    pub added: Vec<FieldRef>,
+    /// Columns that the table has, by name, each with a type that is wider there.
+    pub widened: Vec<FieldRef>,
+}
+
+/// The types that a column of a type can be widened to, narrowest first, so that what its files hold is
+/// read as before.
+pub type WiderTypes = fn(&DataType) -> Vec<DataType>;
+
+impl SchemaChange {
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.widened.is_empty()
+    }
+}
+
+/// A change of columns, composed and not yet tried.
+#[derive(Clone)]
+pub struct Evolution {
+    /// What changes.
+    pub change: SchemaChange,
+    /// [`Snapshot::columns_id`] of the versions that it can be put on top of.
+    pub columns_id: u128,
+    /// How the table will want its data files.
+    pub layout: Arc<Layout>,
+    /// What the format will write.
+    pub(crate) inner: Arc<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for Evolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Evolution").field(&self.change).finish()
+    }
+}
+
 /// A table's state at one pinned version.
 #[derive(Clone)]
 pub struct Snapshot {
@@ -202,6 +252,9 @@ pub struct Snapshot {
     pub table_id: String,
     /// The ledger's pointer at this version.
     pub pointer: Option<Pointer>,
+    /// Equal in two versions exactly when they have the same columns, with the same identities, be
+    /// they some that no data file of ours stores.
+    pub columns_id: u128,
     /// How the table wants its data files.
     pub layout: Arc<Layout>,
     /// What the format needs to commit on top of this version.
@@ -356,8 +409,20 @@ pub struct Append {
     pub removed: Vec<LiveFile>,
     /// What that is.
     pub effect: Effect,
+    /// What changes about the table's columns in the same commit. The files are written for its layout.
+    pub evolution: Option<Evolution>,
     /// The source objects' addresses, for people who read the table's history.
     pub sources: Vec<String>,
+    /// The address of the file of rows that were not taken, if there are some.
+    pub quarantine: Option<String>,
+}
+
+impl Append {
+    /// The names of the columns that it adds to the table.
+    pub fn columns_added(&self) -> Vec<String> {
+        let added = self.evolution.iter().flat_map(|evolution| &evolution.change.added);
+        added.map(|field| field.name().clone()).collect()
+    }
 }
 
 /// Deletes data files that no commit can have named. Best effort: a file that no commit names harms

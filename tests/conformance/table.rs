@@ -2,6 +2,7 @@
 
 mod commits;
 mod creation;
+mod evolution;
 mod failures;
 mod liars;
 mod reading;

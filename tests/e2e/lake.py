@@ -22,8 +22,8 @@ RUN_SECONDS_MAX = 60
 
 COMMITTED, DUPLICATE, SKIPPED, FAILED = "committed", "duplicate", "skipped", "failed"
 RECEIPT_FIELDS = frozenset(
-    "source status reason table version rows rows_rejected rows_removed bytes_read bytes_written data_files"
-    " attempts duration_ms cpu_ms peak_rss_bytes error".split()
+    "source status reason table version rows rows_rejected rows_rescued rows_removed columns_added bytes_read"
+    " bytes_written data_files attempts duration_ms cpu_ms peak_rss_bytes rejects quarantine error".split()
 )
 
 
@@ -101,12 +101,14 @@ def same_place(uri: str, path: Path) -> bool:
     return uri.removeprefix("file://") in (str(path), str(path.resolve()))
 
 
-def feed(folder: Path, csv: dict | None = None, lease: dict | None = None, **fields) -> tuple[str, ...]:
+def feed(
+    folder: Path, csv: dict | None = None, lease: dict | None = None, drift: dict | None = None, **fields
+) -> tuple[str, ...]:
     """Writes a configuration of one feed into `folder`; the arguments that choose it."""
     fields = {"name": "test", "source": "**", "table": "unused", **fields}
     # TOML's strings, booleans, integers and arrays of strings are written as JSON's.
     lines = ["[[feed]]", *(f"{key} = {json.dumps(value)}" for key, value in fields.items())]
-    for name, values in (("csv", csv), ("lease", lease)):
+    for name, values in (("csv", csv), ("lease", lease), ("drift", drift)):
         if values:
             lines += [f"[feed.{name}]", *(f"{k} = {json.dumps(v)}" for k, v in values.items())]
     path = folder / "lakefeed.toml"

@@ -263,6 +263,18 @@ def test_a_plan_writes_nothing(inbox, table):
     assert lake.listing(table.parent) == before
 
 
+def test_each_object_is_read_as_it_is_written(inbox, table):
+    write(inbox / "a.csv", "id,amount\n1,2.5\n")
+    write(inbox / "b.csv", "Notes, as of May\n\nid;amount\n2;3.5\n3;4\n")
+    planned = lake.run("plan", inbox, "--table", table)
+    assert 'delimiter ";", header after line 2' in planned.stdout, str(planned)
+    run = lake.ingest_all(inbox, table=table)
+    dialect = run.receipt(inbox / "b.csv")["dialect"]
+    assert dialect["delimiter"] == ";" and dialect["skip_lines"] == 2, str(run)
+    assert 0 < dialect["confidence"] <= 1, str(run)
+    assert sorted(row["amount"] for row in lake.read(table)) == [2.5, 3.5, 4]
+
+
 def test_the_ledger_can_be_read(inbox, table):
     names = ["a.csv", "b.csv", "with space.csv"]
     for i, name in enumerate(names):

@@ -246,6 +246,9 @@ pub struct Route {
     /// How the CSV is written, as delimiter=';' or header=false; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = csv_option)]
     csv: Vec<(String, String)>,
+    /// What becomes of columns that are new or missing, as new_columns=add; repeatable
+    #[arg(long, value_name = "KEY=VALUE", value_parser = drift_option)]
+    drift: Vec<(String, String)>,
     /// A column's type, as price='decimal(15,2)'; repeatable [default: the table's, or inferred]
     #[arg(long, value_name = "NAME=TYPE", value_parser = column)]
     column: Vec<(String, ColumnType)>,
@@ -293,9 +296,14 @@ impl Route {
         replace(&mut feed.ledger, self.ledger);
         replace(&mut feed.lease.scope, self.lease);
         feed.mode = mode;
-        feed.columns.extend(self.column);
+        for (name, column_type) in self.column {
+            feed.columns.entry(name).or_default().column_type = Some(column_type);
+        }
         for (key, value) in &self.csv {
             feed.csv.set(key, value)?;
+        }
+        for (key, value) in &self.drift {
+            feed.drift.set(key, value)?;
         }
         feed.validate()?;
         Ok(feed)
@@ -411,6 +419,13 @@ fn csv_option(text: &str) -> Result<(String, String)> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+/// `key=value`, with a known key and a legal value.
+fn drift_option(text: &str) -> Result<(String, String)> {
+    let (key, value) = text.split_once('=').ok_or_else(|| unpaired(text, "new_columns=add"))?;
+    config::DriftOptions::default().set(key, value)?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
 /// `name=type`; a type has no equals sign, but a name may.
 fn column(text: &str) -> Result<(String, ColumnType)> {
     let (name, kind) = text.rsplit_once('=').ok_or_else(|| unpaired(text, "price=float64"))?;
@@ -518,8 +533,11 @@ mod tests {
             (Some(&b"\t"[..]), Some(false))
         );
         assert_eq!(ours.csv.null_values, ["NA", "null"]);
-        let columns: Vec<String> =
-            ours.columns.iter().map(|(name, kind)| format!("{name}: {kind}")).collect();
+        let columns: Vec<String> = ours
+            .columns
+            .iter()
+            .map(|(name, options)| format!("{name}: {}", options.column_type.as_ref().unwrap()))
+            .collect();
         assert_eq!(columns, ["a=b: date", "id: int64", "price: decimal(15,2)"]);
         assert_eq!(ours.partition_by, ["country", "day"]);
         assert_eq!((ours.on_changed, ours.source_key), (OnChanged::Fail, SourceKey::Name));
@@ -540,7 +558,7 @@ mod tests {
             (vec!["ingest", "x"], "--table"),
             (vec!["ingest", "x", "--table=t", "--csv=delimeter=;"], "did you mean \"delimiter\"?"),
             (vec!["ingest", "x", "--table=t", "--csv=header"], "has no equals sign"),
-            (vec!["ingest", "x", "--table=t", "--csv=delimiter=;;"], "is not a single byte"),
+            (vec!["ingest", "x", "--table=t", "--csv=quote=;;"], "is not a single byte"),
             (vec!["ingest", "x", "--table=t", "--column=a=text64"], "is not a column type"),
             (vec!["ingest", "x", "--table=t", "--memory=lots"], "is not a size"),
             (vec!["ingest", "x", "--table=t", "--on-changed=never"], "replace"),

@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lakefeed::config::NewColumns;
 use lakefeed::delivery::Delivery;
 use lakefeed::error::{Error, ErrorKind, Result};
 use lakefeed::event::Answer;
@@ -141,15 +142,10 @@ fn visible_bar() -> ProgressBar {
 
 /// What there is to say of one object, if anything.
 fn describe(receipt: &Receipt) -> Option<String> {
-    let Receipt { source, status, reason, rows, rows_rejected, error, .. } = receipt;
+    let Receipt { source, status, reason, error, .. } = receipt;
     let reason = reason.as_deref();
     match status {
-        Status::Committed if *rows_rejected == 0 => None,
-        Status::Committed => Some(format!(
-            "{source}: {} of {} rows rejected",
-            grouped(*rows_rejected),
-            grouped(rows + rows_rejected)
-        )),
+        Status::Committed => describe_bad_rows(receipt),
         Status::Duplicate => None,
         Status::Skipped => Some(format!("{source}: skipped: {}", reason.unwrap_or("by policy"))),
         Status::Failed => {
@@ -174,6 +170,29 @@ fn describe(receipt: &Receipt) -> Option<String> {
             Some(line)
         }
     }
+}
+
+/// What there is to say of the bad rows of an object that was taken, if it has some.
+fn describe_bad_rows(receipt: &Receipt) -> Option<String> {
+    let Receipt { source, rows, rows_rejected, rows_rescued, quarantine, .. } = receipt;
+    let counts = [(*rows_rejected, "rejected"), (*rows_rescued, "rescued")];
+    let told: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", grouped(*count)))
+        .collect();
+    if told.is_empty() {
+        return None;
+    }
+    let all = grouped(rows + rows_rejected);
+    let mut line = format!("{source}: {} of {all} rows", told.join(" and "));
+    if let Some(first) = receipt.rejects.first() {
+        line.push_str(&format!("; the first in line {}: {}", grouped(first.line), first.reason));
+    }
+    if let Some(file) = quarantine {
+        line.push_str(&format!("; quarantined in {file}"));
+    }
+    Some(line)
 }
 
 /// The last lines of a report.
@@ -212,11 +231,14 @@ impl fmt::Display for Summary<'_> {
 
 impl Summary<'_> {
     fn write_figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let &Tally { rows, rows_rejected, rows_removed, .. } = self.tally;
+        let &Tally { rows, rows_rejected, rows_rescued, rows_removed, .. } = self.tally;
         let &Tally { bytes_read, bytes_written, peak_rss_bytes, .. } = self.tally;
         write!(f, "{} row{}", grouped(rows), if rows == 1 { "" } else { "s" })?;
         if rows_rejected > 0 {
             write!(f, " ({} rejected)", grouped(rows_rejected))?;
+        }
+        if rows_rescued > 0 {
+            write!(f, " ({} rescued)", grouped(rows_rescued))?;
         }
         if rows_removed > 0 {
             write!(f, ", in the place of {}", grouped(rows_removed))?;
@@ -263,7 +285,7 @@ pub fn plan(plan: &IngestPlan) -> String {
         text.push('\n');
     };
     for column in &plan.columns {
-        let PlannedColumn { name, table_type, inferred_type } = column;
+        let PlannedColumn { name, table_type, inferred_type, new_column } = column;
         line(match (table_type, inferred_type) {
             (Some(table), Some(inferred)) if table != inferred => {
                 format!("  {name}: {table} (the objects look like {inferred})")
@@ -271,12 +293,18 @@ pub fn plan(plan: &IngestPlan) -> String {
             (Some(table), _) => format!("  {name}: {table}"),
             (None, inferred) => {
                 let inferred = inferred.as_deref().unwrap_or("unknown");
-                format!("  {name}: not in the table (the objects have {inferred})")
+                let fate = match new_column {
+                    Some(NewColumns::Add) => "would be added",
+                    Some(NewColumns::Rescue) => "its values would be rescued",
+                    Some(NewColumns::Ignore) => "would be ignored",
+                    Some(NewColumns::Fail) | None => "objects that have it would fail",
+                };
+                format!("  {name}: not in the table (the objects have {inferred}): {fate}")
             }
         });
     }
     for object in &plan.objects {
-        let PlannedObject { source, action, reason, size_bytes } = object;
+        let PlannedObject { source, action, reason, size_bytes, dialect } = object;
         let action = match action {
             Action::Take => "take",
             Action::Duplicate => "duplicate",
@@ -284,6 +312,9 @@ pub fn plan(plan: &IngestPlan) -> String {
             Action::Fail => "fail",
         };
         line(format!("{action:<9} {source} ({}): {reason}", display_bytes(*size_bytes)));
+        if let Some(dialect) = dialect {
+            line(format!("{:<9} {dialect}", ""));
+        }
     }
     line(format!(
         "{} commits, {} data files or more, {} of memory at most; nothing was written",
@@ -381,6 +412,9 @@ pub fn ledger(entries: &[Entry]) -> String {
         text.push_str(&format!(
             "{at}Z  version {version}  {rows} rows, {rows_rejected} rejected{state}  {name}\n"
         ));
+        if let Some(file) = &entry.quarantine {
+            text.push_str(&format!("    quarantined in {file}\n"));
+        }
     }
     text
 }
@@ -477,8 +511,9 @@ pub fn repair(ledger: &str, repair: &Repair) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lakefeed::csv::RejectKind;
     use lakefeed::error::{Error, ErrorKind, Position};
-    use lakefeed::receipt::ErrorReport;
+    use lakefeed::receipt::{ErrorReport, RejectReport};
 
     use super::*;
 
@@ -492,7 +527,9 @@ mod tests {
             version: taken.then_some(7),
             rows: if taken { 600_572 } else { 0 },
             rows_rejected: 0,
+            rows_rescued: 0,
             rows_removed: 0,
+            columns_added: vec![],
             bytes_read: 76 << 20,
             bytes_written: if taken { 14 << 20 } else { 0 },
             data_files: taken.into(),
@@ -500,6 +537,9 @@ mod tests {
             duration_ms: 700,
             cpu_ms: 900,
             peak_rss_bytes: 60 << 20,
+            dialect: None,
+            rejects: vec![],
+            quarantine: None,
             error: None,
         }
     }
@@ -526,7 +566,19 @@ mod tests {
 
     #[test]
     fn a_person_reads_what_is_not_boring_and_a_summary() {
-        let dirty = Receipt { rows_rejected: 3, ..receipt("in/e.csv", Status::Committed) };
+        let reject = RejectReport {
+            line: 7,
+            byte: 60,
+            column: None,
+            kind: RejectKind::TooFewFields,
+            reason: "expected 2 fields, found 1".into(),
+        };
+        let dirty = Receipt {
+            rows_rejected: 3,
+            rejects: vec![reject],
+            quarantine: Some("bad.parquet".into()),
+            ..receipt("in/e.csv", Status::Committed)
+        };
         let receipts = [
             receipt("in/a.csv", Status::Committed),
             receipt("in/b.csv", Status::Duplicate),
@@ -538,7 +590,8 @@ mod tests {
             report(Style::Human, &receipts),
             "in/c.csv: skipped: changed\n\
              in/d.csv: failed: line 1,003 (byte 40000), column \"id\": \"x\" is not an int64; mend it\n\
-             in/e.csv: 3 of 600,575 rows rejected\n\
+             in/e.csv: 3 rejected of 600,575 rows; the first in line 7: expected 2 fields, found 1; \
+             quarantined in bad.parquet\n\
              5 objects: 2 committed, 1 taken before, 1 skipped, 1 failed; lake/orders is at version 7\n\
              1,201,144 rows (3 rejected), 380.0 MiB read, 28.0 MiB written, in 2.5 s (152.0 MiB/s), \
              60.0 MiB of memory at most\n"

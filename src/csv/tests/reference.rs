@@ -2,13 +2,15 @@
 
 use super::*;
 
+mod values;
+
 #[derive(Default)]
 struct Row {
     line: u64,
     byte: usize,
     /// Text, whether it was quoted, and how long it is as it is written.
     fields: Vec<(Vec<u8>, bool, usize)>,
-    shape: Option<String>,
+    shape: Option<(RejectKind, String)>,
     raw: Vec<u8>,
     /// A delimiter at its end that no field follows.
     surplus: usize,
@@ -24,11 +26,11 @@ pub(super) fn decode(
     for row in rows(dialect, limits, bytes).into_iter().skip(dialect.header_rows as usize) {
         match judge(plan, dialect, limits, &row) {
             Ok(cells) => good.push(cells),
-            Err((column, reason)) => rejects.push(Reject {
-                position: Position { line: row.line, byte: row.byte as u64, column },
-                reason,
-                raw: String::from_utf8_lossy(raw_of(plan, limits, &row)).into_owned(),
-            }),
+            Err((column, kind, reason)) => {
+                let position = Position { line: row.line, byte: row.byte as u64, column };
+                let complaint = Complaint { position, kind, reason };
+                rejects.push(Reject { complaint, raw: raw_of(plan, limits, &row).to_vec() });
+            }
         }
     }
     (good, rejects)
@@ -141,11 +143,11 @@ fn row(dialect: &Dialect, limits: Limits, bytes: &[u8], start: usize) -> (Row, u
     let limit = display_bytes(limits.row_bytes_max as u64);
     if known > last {
         if first_fits {
-            row.shape =
-                Some(format!("a row runs on for more than {limit}; is a quote never closed?"));
+            let reason = format!("a row runs on for more than {limit}; is a quote never closed?");
+            row.shape = Some((RejectKind::QuoteNeverClosed, reason));
             row.raw = bytes[start..first_end].to_vec();
         } else {
-            row.shape = Some(format!("a row is longer than {limit}"));
+            row.shape = Some((RejectKind::RowTooLong, format!("a row is longer than {limit}")));
             row.raw = bytes[start..last].to_vec();
         }
         return (row, second_line);
@@ -161,8 +163,8 @@ fn row(dialect: &Dialect, limits: Limits, bytes: &[u8], start: usize) -> (Row, u
             }
             (row, next_line(dialect, bytes, end))
         }
-        Err((_, reason)) => {
-            row.shape = Some(reason.to_owned());
+        Err((_, (kind, reason))) => {
+            row.shape = Some((kind, reason.to_owned()));
             (row, second_line)
         }
     }
@@ -170,13 +172,15 @@ fn row(dialect: &Dialect, limits: Limits, bytes: &[u8], start: usize) -> (Row, u
 
 type Fields = Vec<(Vec<u8>, bool, usize)>;
 
+type Misread = (RejectKind, &'static str);
+
 /// The fields of the row at `at` and where it ends; or what is wrong, and how far one must have read
 /// to know.
 fn fields(
     dialect: &Dialect,
     bytes: &[u8],
     mut at: usize,
-) -> Result<(Fields, usize), (usize, &'static str)> {
+) -> Result<(Fields, usize), (usize, Misread)> {
     let mut fields = Vec::new();
     loop {
         let start = at;
@@ -184,12 +188,14 @@ fn fields(
         if at < bytes.len() && Some(bytes[at]) == dialect.quote {
             quoted = true;
             let Some((inner, after)) = quoted_text(dialect, bytes, at) else {
-                return Err((bytes.len(), "a quote is never closed"));
+                let fault = (RejectKind::QuoteNeverClosed, "a quote is never closed");
+                return Err((bytes.len(), fault));
             };
             (text, at) = (inner, after);
             let rest = &bytes[at..];
             if line_end(dialect, bytes, at).is_none() && !rest.starts_with(&dialect.delimiter) {
-                return Err((noticed(dialect, bytes, at), "text after a closing quote"));
+                let fault = (RejectKind::TextAfterQuote, "text after a closing quote");
+                return Err((noticed(dialect, bytes, at), fault));
             }
         }
         let rest = at;
@@ -268,155 +274,41 @@ fn quoted_text(dialect: &Dialect, bytes: &[u8], mut at: usize) -> Option<(Vec<u8
     }
 }
 
-type Verdict<T> = Result<T, (Option<String>, String)>;
+type Verdict<T> = Result<T, (Option<String>, RejectKind, String)>;
 
 fn judge(plan: &DecodePlan, dialect: &Dialect, limits: Limits, row: &Row) -> Verdict<Vec<Cell>> {
-    if let Some(shape) = &row.shape {
-        return Err((None, shape.clone()));
+    if let Some((kind, reason)) = &row.shape {
+        return Err((None, *kind, reason.clone()));
     }
     let (expected, found) = (plan.fields.len(), row.fields.len());
     let long =
         row.fields.iter().take(expected).any(|(_, _, length)| *length > limits.field_bytes_max);
     if long {
         let limit = display_bytes(limits.field_bytes_max as u64);
-        return Err((None, format!("a field is longer than {limit}")));
+        return Err((None, RejectKind::FieldTooLong, format!("a field is longer than {limit}")));
     }
     if expected != found {
-        return Err((None, format!("expected {expected} fields, found {found}")));
+        let is_short = found < expected;
+        let kind = if is_short { RejectKind::TooFewFields } else { RejectKind::TooManyFields };
+        return Err((None, kind, format!("expected {expected} fields, found {found}")));
     }
     for ((text, _, _), column) in row.fields.iter().zip(&plan.fields) {
-        let column = column.map(|column| plan.schema.field(column).name().clone());
+        let column = column.column().map(|column| plan.schema.field(column).name().clone());
         if text.contains(&0) {
-            return Err((column, "a NUL byte".to_owned()));
+            return Err((column, RejectKind::NulByte, "a NUL byte".to_owned()));
         }
         if std::str::from_utf8(text).is_err() {
-            return Err((column, "not UTF-8".to_owned()));
+            return Err((column, RejectKind::BadEncoding, "not UTF-8".to_owned()));
         }
     }
     let mut cells = vec![Cell::Null; plan.schema.fields().len()];
     for ((text, quoted, _), column) in row.fields.iter().zip(&plan.fields) {
-        let Some(column) = *column else { continue };
+        let Some(column) = column.column() else { continue };
         let field = plan.schema.field(column);
         let text = std::str::from_utf8(text).unwrap();
-        cells[column] = cell(dialect, field, text, *quoted)
-            .map_err(|reason| (Some(field.name().clone()), reason))?;
+        let format = plan.formats.get(column).cloned().unwrap_or_default();
+        cells[column] = values::cell(dialect, &format, field, text, *quoted)
+            .map_err(|(kind, reason)| (Some(field.name().clone()), kind, reason))?;
     }
     Ok(cells)
-}
-
-fn cell(dialect: &Dialect, field: &Field, text: &str, quoted: bool) -> Result<Cell, String> {
-    let textual = matches!(field.data_type(), DataType::Utf8 | DataType::Binary);
-    if dialect.null_values.iter().any(|null| null == text) && !(quoted && textual) {
-        return if field.is_nullable() {
-            Ok(Cell::Null)
-        } else {
-            Err("null in a column that must not be null".to_owned())
-        };
-    }
-    let value = text.trim_matches(' ');
-    let (cell, name) = match field.data_type() {
-        DataType::Boolean => (boolean(value), "a boolean"),
-        DataType::Int8 => (integer(value, i8::MIN.into(), i8::MAX.into()), "an int8"),
-        DataType::Int64 => (integer(value, i64::MIN.into(), i64::MAX.into()), "an int64"),
-        DataType::UInt64 => (integer(value, 0, u64::MAX.into()), "a uint64"),
-        DataType::Float32 => {
-            (value.parse().ok().map(|f: f32| Cell::Float(f.to_bits().into())), "a float32")
-        }
-        DataType::Float64 => {
-            (value.parse().ok().map(|f: f64| Cell::Float(f.to_bits())), "a float64")
-        }
-        DataType::Decimal128(7, 2) => (decimal(value), "a decimal(7,2)"),
-        DataType::Date32 => {
-            let days = |date: NaiveDate| i128::from(date.num_days_from_ce() - 719_163);
-            (date(value).map(|date| Cell::Integer(days(date))), "a date")
-        }
-        DataType::Timestamp(_, None) => {
-            let local = timestamp(value).filter(|(_, zoned)| !zoned);
-            (local.map(|(micros, _)| micros), "a timestamp without an offset")
-        }
-        DataType::Timestamp(..) => (timestamp(value).map(|(micros, _)| micros), "a timestamp"),
-        _ => (Some(Cell::Text(text.as_bytes().to_vec())), "text"),
-    };
-    let start: String = text.chars().take(64).collect();
-    let rest = if start.len() < text.len() { "…" } else { "" };
-    cell.ok_or_else(|| format!("{start:?}{rest} is not {name}"))
-}
-
-fn boolean(value: &str) -> Option<Cell> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "t" | "yes" | "y" | "1" => Some(Cell::Boolean(true)),
-        "false" | "f" | "no" | "n" | "0" => Some(Cell::Boolean(false)),
-        _ => None,
-    }
-}
-
-fn integer(value: &str, least: i128, most: i128) -> Option<Cell> {
-    let value = value.parse().ok()?;
-    (least..=most).contains(&value).then_some(Cell::Integer(value))
-}
-
-fn decimal(value: &str) -> Option<Cell> {
-    let magnitude = value.strip_prefix(['+', '-']).unwrap_or(value);
-    let (whole, fraction) = magnitude.split_once('.').unwrap_or((magnitude, ""));
-    let is_number = |text: &str| text.chars().all(|c| c.is_ascii_digit());
-    if magnitude.len() == usize::from(magnitude.contains('.'))
-        || !is_number(whole)
-        || !is_number(fraction)
-    {
-        return None;
-    }
-    let fraction = format!("{:0<2}", fraction.trim_end_matches('0'));
-    let unscaled: i128 = format!("{whole}{fraction}").parse().ok()?;
-    let negative = value.starts_with('-');
-    (fraction.len() == 2 && unscaled < 10_000_000).then_some(Cell::Integer(if negative {
-        -unscaled
-    } else {
-        unscaled
-    }))
-}
-
-fn date(value: &str) -> Option<NaiveDate> {
-    NaiveDate::parse_from_str(value, "%Y-%m-%d")
-        .ok()
-        .filter(|date| date.to_string() == value && (1..=9999).contains(&date.year()))
-}
-
-fn timestamp(value: &str) -> Option<(Cell, bool)> {
-    let (day, rest) = (value.get(..10)?, value.get(10..)?);
-    let time = match rest.strip_prefix(['T', ' ']) {
-        Some(time) => time,
-        None if rest.is_empty() => "00:00",
-        None => return None,
-    };
-    let (time, zone) = time.split_at(time.find(['Z', '+', '-']).unwrap_or(time.len()));
-    let (seconds, fraction) = time.split_once('.').unwrap_or((time, "0"));
-    let fraction = if time.contains('.') && seconds.len() != 8 {
-        return None;
-    } else {
-        fraction
-    };
-    let format = if seconds.len() == 5 { "%H:%M" } else { "%H:%M:%S" };
-    let clock = NaiveTime::parse_from_str(seconds, format).ok()?;
-    if clock.format(format).to_string() != seconds || seconds.ends_with(":60") {
-        return None;
-    }
-    let digits = format!("{:0<6}", fraction.trim_end_matches('0'));
-    if fraction.is_empty() || digits.len() > 6 || !digits.chars().all(|c| c.is_ascii_digit()) {
-        return None;
-    }
-    let offset = match zone {
-        "" | "Z" => FixedOffset::east_opt(0)?,
-        _ => {
-            let full = if zone.len() == 3 { format!("{zone}:00") } else { zone.to_owned() };
-            let offset: FixedOffset = full.parse().ok()?;
-            if full.replace("-00:00", "+00:00") != offset.to_string() {
-                return None;
-            }
-            offset
-        }
-    };
-    let local = NaiveDateTime::new(date(day)?, clock).and_utc().timestamp_micros();
-    let micros = local - i64::from(offset.local_minus_utc()) * 1_000_000;
-    let micros = micros + digits.parse::<i64>().ok()?;
-    Some((Cell::Integer(micros.into()), !zone.is_empty()))
 }

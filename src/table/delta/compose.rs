@@ -19,6 +19,7 @@ use delta_kernel::{
 };
 use url::Url;
 
+use super::evolve::Evolved;
 use super::layout::{self, Target};
 use super::{ENGINE_INFO, files, statistics};
 use crate::table::{Append, Creation, DataFile, Effect, Layout, Pointer, TableDefinition};
@@ -73,6 +74,8 @@ pub(super) fn append(
     pointer: Pointer,
 ) -> KernelResult<Bytes> {
     let capture = Capture::default();
+    let evolved = evolved(append)?;
+    let snapshot = &evolved.map_or_else(|| Ok(snapshot.clone()), |it| it.base(snapshot))?;
     let mut builder = snapshot
         .clone()
         .update_table(operation(&append.effect), ENGINE_INFO, true)
@@ -80,7 +83,10 @@ pub(super) fn append(
         .with_operation_parameters(parameters(append))
         .with_operation_metrics(metrics(append));
     let removed = files::to_remove(&append.removed)?;
-    if !append.files.is_empty() && removed.is_none() {
+    if let Some(evolved) = evolved {
+        builder = evolved.put_into(builder, snapshot)?;
+    }
+    if !append.files.is_empty() && removed.is_none() && evolved.is_none() {
         builder = builder.with_blind_append();
     }
     let mut transaction = builder.build(engine, Box::new(capture.clone()))?;
@@ -89,7 +95,8 @@ pub(super) fn append(
     }
     if !append.files.is_empty() {
         let target = Target {
-            schema: snapshot.schema(),
+            schema: evolved
+                .map_or_else(|| snapshot.schema(), |evolved| Arc::clone(&evolved.schema)),
             partition_by: transaction.logical_partition_columns().to_vec(),
             state: transaction.write_state()?,
         };
@@ -130,6 +137,12 @@ pub(super) fn creation(
     Ok(Creation { table_id, pointer, layout, inner: Arc::new(commit) })
 }
 
+fn evolved(append: &Append) -> KernelResult<Option<&Evolved>> {
+    let Some(evolution) = &append.evolution else { return Ok(None) };
+    let evolved = evolution.inner.downcast_ref();
+    evolved.map(Some).ok_or_else(|| KernelError::generic("a change of another format"))
+}
+
 /// What other engines call a commit of this effect.
 fn operation(effect: &Effect) -> UpdateTableOperation {
     match effect {
@@ -145,13 +158,20 @@ fn parameters(append: &Append) -> Vec<(&'static str, Option<String>)> {
         Effect::Replace { predicate } => (Some("Overwrite"), Some(predicate)),
         Effect::Delete { predicate } => (None, Some(predicate)),
     };
-    let of_effect = [("mode", mode.map(str::to_owned)), ("predicate", predicate.cloned())];
+    let added = append.columns_added();
+    let of_effect = [
+        ("mode", mode.map(str::to_owned)),
+        ("predicate", predicate.cloned()),
+        ("columnsAdded", serde_json::to_string(&added).ok().filter(|_| !added.is_empty())),
+    ];
+    let quarantine = [("quarantine", append.quarantine.clone())];
     let of_all = [
         ("append", Some(append.id.to_string())),
         ("sourceCount", Some(append.sources.len().to_string())),
         ("sources", serde_json::to_string(sources).ok()),
     ];
-    of_effect.into_iter().filter(|(_, value)| value.is_some()).chain(of_all).collect()
+    let of_some = of_effect.into_iter().chain(quarantine);
+    of_some.filter(|(_, value)| value.is_some()).chain(of_all).collect()
 }
 
 fn metrics(append: &Append) -> Vec<(&'static str, Option<String>)> {

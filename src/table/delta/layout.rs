@@ -31,7 +31,7 @@ impl Target {
     }
 
     /// A write context for what does not depend on the partition values.
-    fn bind_any(&self) -> KernelResult<BoundWriteContext> {
+    pub fn bind_any(&self) -> KernelResult<BoundWriteContext> {
         self.bind_with(|_, column| Ok(some_scalar(column)))
     }
 

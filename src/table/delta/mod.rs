@@ -24,8 +24,8 @@ use url::Url;
 use self::dynamodb_log::DynamoDbLog;
 use self::slot::Slot;
 use super::{
-    Append, Checkpoint, CommitOutcome, Creation, FileNames, LiveFile, Pointer, Snapshot, Sources,
-    Table, TableDefinition,
+    Append, Checkpoint, CommitOutcome, Creation, Evolution, FileNames, LiveFile, Pointer,
+    SchemaChange, Snapshot, Sources, Table, TableDefinition, WiderTypes,
 };
 use crate::clock::{Clock, Entropy};
 use crate::environment::Environment;
@@ -38,6 +38,7 @@ mod checkpoint;
 mod compose;
 #[cfg(feature = "aws")]
 mod dynamodb_log;
+mod evolve;
 mod expiry;
 mod files;
 mod hint;
@@ -49,6 +50,7 @@ mod scan;
 mod sidecars;
 mod slot;
 mod statistics;
+mod widen;
 
 pub use by_name::LogByName;
 pub use kernel::{BlockingCalls, Kernel};
@@ -263,6 +265,7 @@ impl DeltaTable {
             version: kernel.version(),
             table_id: kernel.table_configuration().metadata().id().to_owned(),
             pointer,
+            columns_id: evolve::columns_id(&kernel),
             layout: Arc::new(layout?),
             inner: Arc::new(kernel),
         })
@@ -362,6 +365,17 @@ impl Table for DeltaTable {
         self.fill(&self.slot(0), commit).await
     }
 
+    fn wider_types(&self, base: &Snapshot) -> Option<WiderTypes> {
+        base.inner.downcast_ref::<SnapshotRef>().and_then(|kernel| widen::wider_types(kernel))
+    }
+
+    async fn plan_evolution(&self, base: &Snapshot, change: &SchemaChange) -> Result<Evolution> {
+        let kernel = self.kernel_snapshot(base)?;
+        let (uri, change) = (self.uri.clone(), change.clone());
+        // Its errors are ours: the kernel's are told apart where they arise.
+        self.blocking(move |engine, _| Ok(evolve::plan(&uri, &kernel, engine, &change))).await?
+    }
+
     async fn try_commit(
         &self,
         base: &Snapshot,
@@ -380,7 +394,8 @@ impl Table for DeltaTable {
             }
         }
         let (append, application) = (append.clone(), application(ledger));
-        let layout = Arc::clone(&base.layout);
+        let evolution = append.evolution.as_ref();
+        let layout = Arc::clone(evolution.map_or(&base.layout, |evolution| &evolution.layout));
         let commit = self
             .blocking(move |engine, _| {
                 compose::append(engine, &kernel, &layout, &append, &application, pointer)

@@ -47,12 +47,8 @@ fn refusal(uri: &str, snapshot: &SnapshotRef, cause: KernelError) -> Error {
                 .to_owned(),
         ),
         [] => {
-            let features: Vec<&str> =
-                protocol.writer_features().into_iter().flatten().map(AsRef::as_ref).collect();
-            (
-                format!("Lakefeed cannot write one of its features ({})", features.join(", ")),
-                WAY_OUT.to_owned(),
-            )
+            let features = features(snapshot);
+            (format!("Lakefeed cannot write one of its features ({features})"), WAY_OUT.to_owned())
         }
         [first, ..] => (
             format!("it has check constraints ({first}), which Lakefeed cannot check"),
@@ -66,6 +62,13 @@ fn refusal(uri: &str, snapshot: &SnapshotRef, cause: KernelError) -> Error {
         .with_object(uri)
         .with_cause(cause)
         .with_advice(advice)
+}
+
+/// The names of what the table asks of its writers.
+pub(super) fn features(snapshot: &SnapshotRef) -> String {
+    let features = snapshot.table_configuration().protocol().writer_features();
+    let names: Vec<&str> = features.into_iter().flatten().map(AsRef::as_ref).collect();
+    names.join(", ")
 }
 
 /// The names of the table's check constraints.

@@ -9,6 +9,7 @@ use crate::table::{DataFile, Layout, Value, decimal_text};
 
 /// Readers take timestamps in statistics for whole milliseconds.
 const MICROS_PER_MILLI: i64 = 1_000;
+const MICROS_PER_DAY: i64 = 24 * 60 * 60 * 1_000_000;
 
 /// Which way a bound may move when it cannot be written exactly.
 #[derive(Clone, Copy)]
@@ -51,6 +52,11 @@ fn render(value: &Value, column: &DataType, bound: Bound) -> Option<Json> {
         // As text: a JSON number would be rounded to 53 bits on its way through the kernel, which
         // writes it as a number all the same.
         Value::Decimal(unscaled, scale) => Some(json!(decimal_text(*unscaled, *scale))),
+        // In a file that was written before its column became wider.
+        Value::Date(days) if matches!(column, DataType::Timestamp(..)) => {
+            let micros = i64::from(*days) * MICROS_PER_DAY;
+            Some(json!(timestamp(micros, column, bound)?))
+        }
         Value::Date(days) => Some(json!(date(*days)?)),
         Value::Timestamp(micros) => Some(json!(timestamp(*micros, column, bound)?)),
         Value::String(value) => Some(json!(value)),

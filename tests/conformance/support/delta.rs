@@ -50,6 +50,13 @@ fn added(add: &Json) -> AddedFile {
     }
 }
 
+/// The names of the columns that a commit gives the table.
+fn columns(action: &Json) -> Option<Vec<String>> {
+    let schema: Json = serde_json::from_str(action["metaData"]["schemaString"].as_str()?).unwrap();
+    let name = |field: &Json| field["name"].as_str().unwrap().to_owned();
+    Some(schema["fields"].as_array().unwrap().iter().map(name).collect())
+}
+
 #[async_trait]
 impl Format for Delta {
     async fn versions(&self, table: &Files) -> Vec<u64> {
@@ -68,6 +75,7 @@ impl Format for Delta {
             Some((ledger.to_owned(), action["txn"]["version"].as_i64().unwrap()))
         };
         Commit {
+            columns: actions.iter().find_map(columns),
             pointers: actions.iter().filter_map(pointer).collect::<BTreeMap<_, _>>(),
             added: actions.iter().filter_map(|action| action.get("add")).map(added).collect(),
             removed: actions.iter().filter(|action| action.get("remove").is_some()).count(),

@@ -89,6 +89,8 @@ pub struct Files {
 pub struct Commit {
     /// Where it moved the pointers of ledgers, by their names.
     pub pointers: BTreeMap<String, Pointer>,
+    /// The names of the table's columns, where it changes them.
+    pub columns: Option<Vec<String>>,
     pub added: Vec<AddedFile>,
     pub removed: usize,
 }
@@ -291,7 +293,9 @@ impl Process {
             files,
             removed: vec![],
             effect: Effect::Append,
+            evolution: None,
             sources: vec![source.to_owned()],
+            quarantine: None,
         }
     }
 

@@ -1,0 +1,133 @@
+//! What must hold for any bytes: no panic, and the same answer however the bytes come.
+//!
+//! The fuzzer drives these; `tests/fuzz.rs` replays its corpus and changes it a little, in every run.
+
+#![allow(dead_code)]
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use lakefeed::csv::{
+    DecodePlan, Decoded, Decoder, Dialect, DialectOptions, Inference, Limits, LineEnding, RowRules,
+    Sample, Target, detect, read_header,
+};
+use lakefeed::error::Error;
+
+/// The first bytes choose dialect, limits and cuts; the rest is the object.
+pub fn decoder(data: &[u8]) {
+    let Some((knobs, object)) = data.split_first_chunk::<8>() else { return };
+    let dialect = dialect(knobs);
+    if dialect.check().is_err() {
+        return;
+    }
+    let limits = Limits {
+        batch_rows: 1 + usize::from(knobs[4]),
+        batch_bytes_max: 64 << (knobs[5] % 10),
+        chunk_bytes: 1 << (knobs[6] % 12),
+        ..Limits::default()
+    };
+    let whole = decode(&dialect, limits, object, usize::MAX);
+    let cut = decode(&dialect, limits, object, 1 + usize::from(knobs[7]));
+    assert_eq!(whole.0, cut.0);
+    assert_eq!(whole.1.map(|error| error.to_string()), cut.1.map(|error| error.to_string()));
+    let rows = |decoded: &Decoded| decoded.batch.num_rows() + decoded.rejects.len();
+    assert!(whole.0.iter().all(|decoded| rows(decoded) <= limits.batch_rows));
+}
+
+/// Whatever is found out is a dialect, and headers and types of the sample can be told by it.
+pub fn detection(data: &[u8]) {
+    let Some((&knob, bytes)) = data.split_first() else { return };
+    let sample = Sample { bytes, whole: knob & 1 == 0 };
+    let options = DialectOptions {
+        delimiter: (knob & 2 != 0).then(|| b";".to_vec()),
+        header: (knob & 4 != 0).then_some(knob & 8 != 0),
+        null_values: vec![String::new()],
+        ..DialectOptions::default()
+    };
+    let columns: &[&str] = if knob & 16 == 0 { &[] } else { &["id", "name"] };
+    let detection = detect(sample, &options, columns);
+    detection.dialect.check().unwrap();
+    assert!((0.0..=1.0).contains(&detection.confidence));
+    let _ = read_header(sample, &detection.dialect);
+    let mut inference = Inference::new(str::to_lowercase);
+    if inference.observe(sample, &detection.dialect).is_ok() {
+        let _ = inference.finish();
+    }
+}
+
+/// Any bytes are an event, or are refused.
+pub fn event(data: &[u8]) {
+    let _ = lakefeed::event::parse(data);
+}
+
+fn dialect(knobs: &[u8; 8]) -> Dialect {
+    let of = |knob: u8, choices: &[Option<u8>]| choices[usize::from(knob) % choices.len()];
+    let delimiters: [&[u8]; 6] = [b",", b";", b"\t", b"||", b"\x01", b" "];
+    let endings = [LineEnding::Lf, LineEnding::Crlf, LineEnding::Cr, LineEnding::Mixed];
+    Dialect {
+        delimiter: delimiters[usize::from(knobs[0]) % delimiters.len()].to_vec(),
+        quote: of(knobs[0] / 6, &[Some(b'"'), Some(b'\''), None]),
+        escape: of(knobs[1], &[None, Some(b'\\')]),
+        comment: of(knobs[1] / 2, &[None, None, None, Some(b'#')]),
+        line_ending: endings[usize::from(knobs[1] / 8) % endings.len()],
+        skip_lines: u64::from(knobs[2] % 3),
+        header_rows: u32::from(knobs[2] / 3 % 3),
+        footer_lines: u64::from(knobs[3] % 3),
+        trim: knobs[3] & 64 != 0,
+        null_values: vec![String::new(), "\\N".to_owned()],
+        ..Dialect::default()
+    }
+}
+
+fn decode(
+    dialect: &Dialect,
+    limits: Limits,
+    object: &[u8],
+    slice_bytes: usize,
+) -> (Vec<Decoded>, Option<Error>) {
+    let mut decoded = Vec::new();
+    let error = decode_into(&mut decoded, dialect, limits, object, slice_bytes).err();
+    (decoded, error)
+}
+
+fn decode_into(
+    all: &mut Vec<Decoded>,
+    dialect: &Dialect,
+    limits: Limits,
+    object: &[u8],
+    slice_bytes: usize,
+) -> Result<(), Error> {
+    let mut decoder = Decoder::new(plan(), dialect, limits)?;
+    for mut slice in object.chunks(slice_bytes.min(object.len().max(1))) {
+        while let Some(decoded) = decoder.decode(&mut slice)? {
+            all.push(decoded);
+        }
+    }
+    while let Some(decoded) = decoder.finish()? {
+        all.push(decoded);
+    }
+    Ok(())
+}
+
+fn plan() -> DecodePlan {
+    let zone = Some("UTC".into());
+    let types = [
+        DataType::Utf8,
+        DataType::Int32,
+        DataType::Float64,
+        DataType::Decimal128(20, 3),
+        DataType::Date32,
+        DataType::Timestamp(TimeUnit::Microsecond, zone),
+    ];
+    let field = |(i, data_type): (usize, DataType)| Field::new(format!("c{i}"), data_type, true);
+    let fields: Vec<Field> = types.into_iter().enumerate().map(field).collect();
+    let targets = (0..fields.len()).map(Target::Column).collect();
+    let schema = Arc::new(Schema::new(fields));
+    DecodePlan {
+        schema,
+        fields: targets,
+        rescued: None,
+        formats: Vec::new(),
+        rules: RowRules::default(),
+    }
+}
