@@ -55,9 +55,11 @@ def duckdb_configured(path: Path, parameters: dict) -> Loaded:
 def duckdb_read(path: Path, **options) -> Loaded:
     import duckdb
 
+    # In parallel it refuses files in which a quote spans lines, once it is to pad rows.
     with duckdb.connect(config={"threads": 1}) as connection:
         relation = connection.read_csv(
-            str(path), strict_mode=False, ignore_errors=True, null_padding=True, **options)
+            str(path), strict_mode=False, ignore_errors=True, null_padding=True, parallel=False,
+            **options)
         return of_pandas(relation.df())
 
 
