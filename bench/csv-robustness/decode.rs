@@ -83,9 +83,8 @@ fn rows_of(decoded: &Decoded) -> Vec<Vec<Option<String>>> {
     let columns: Vec<_> = decoded.batch.columns().iter().map(|c| c.as_string::<i32>()).collect();
     (0..decoded.batch.num_rows())
         .map(|row| {
-            let value = |texts: &&StringArray| {
-                texts.is_valid(row).then(|| texts.value(row).to_owned())
-            };
+            let value =
+                |texts: &&StringArray| texts.is_valid(row).then(|| texts.value(row).to_owned());
             columns.iter().map(value).collect()
         })
         .collect()

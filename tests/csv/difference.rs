@@ -49,7 +49,8 @@ mod tests {
     #[test]
     fn what_is_missing_surplus_or_other_is_told_and_what_is_not_asked_for_is_not() {
         let expected = json!({"rows": [["1"], ["2"]], "bad": [{"line": 2, "reason": "fields"}]});
-        let same = json!({"rows": [["1"], ["2"]], "bad": [{"line": 2, "reason": "2 fields"}], "x": 1});
+        let same =
+            json!({"rows": [["1"], ["2"]], "bad": [{"line": 2, "reason": "2 fields"}], "x": 1});
         assert_eq!(differences(&expected, &same), Vec::<String>::new());
         let other = json!({"rows": [["1"], ["2"], ["3"]], "bad": [{"line": 3, "reason": "quote"}]});
         assert_eq!(

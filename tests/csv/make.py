@@ -116,16 +116,15 @@ def found_out():
         header, *expected = read(text, delimiter, '"', None)
         put(f"found-{delimiter_name}-{end_name}", text, "[feed.csv]\n" + "\n".join(ALL_TEXT) + "\n",
             header, expected,
-            dialect={"delimiter": delimiter, "quote": '"', "escape": None, "line_ending": end_name,
+            # CRLF is read as LF, which a CR may come before.
+            dialect={"delimiter": delimiter, "quote": '"', "escape": None,
+                     "line_ending": "cr" if end_name == "cr" else "lf",
                      "header_rows": 1, "skip_lines": 0})
-    for (delimiter_name, delimiter), (escape_name, escape) in product(DELIMITERS.items(), ESCAPES.items()):
-        if escape is None or delimiter in "^~":
-            continue
-        text = written([HEADER, *rows(delimiter, '"', "\n")], delimiter, '"', escape, "\n",
-                       csv.QUOTE_MINIMAL)
-        header, *expected = read(text, delimiter, '"', escape)
-        put(f"found-{delimiter_name}-{escape_name}", text, "[feed.csv]\n" + "\n".join(ALL_TEXT) + "\n",
-            header, expected, dialect={"delimiter": delimiter, "quote": '"', "escape": escape})
+    for delimiter_name, delimiter in DELIMITERS.items():
+        text = written([HEADER, *rows(delimiter, '"', "\n")], delimiter, '"', "\\", "\n", csv.QUOTE_ALL)
+        header, *expected = read(text, delimiter, '"', "\\")
+        put(f"found-{delimiter_name}-backslash", text, "[feed.csv]\n" + "\n".join(ALL_TEXT) + "\n",
+            header, expected, dialect={"delimiter": delimiter, "quote": '"', "escape": "\\"})
 
 
 def main():

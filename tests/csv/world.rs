@@ -15,15 +15,16 @@ use lakefeed::receipt::Receipt;
 use lakefeed::source::Announcement;
 use lakefeed::store::Stores;
 use lakefeed::table;
+use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map, Value, json};
 
 const BUDGET_BYTES: u64 = 1 << 30;
 const ROWS_MAX: usize = 100_000;
-const FEED: &str = "[[feed]]\nname = \"case\"\nsource = \"memory:///in/\"\ntable = \"memory:///t\"\n";
+const FEED: &str =
+    "[[feed]]\nname = \"case\"\nsource = \"memory:///in/\"\ntable = \"memory:///t\"\n";
 
 pub struct World {
     store: Arc<InMemory>,
@@ -104,7 +105,10 @@ impl World {
         outcome.insert("bad".to_owned(), json!(bad));
         outcome.insert("dialect".to_owned(), json!(receipts[0].dialect));
         outcome.insert("quarantined".to_owned(), json!(self.quarantined(receipts).await));
-        outcome.insert("status".to_owned(), json!(receipts.iter().map(|r| r.status).collect::<Vec<_>>()));
+        outcome.insert(
+            "status".to_owned(),
+            json!(receipts.iter().map(|r| r.status).collect::<Vec<_>>()),
+        );
         self.read_table(&mut outcome, several).await;
         Value::Object(outcome)
     }
@@ -130,7 +134,8 @@ impl World {
 
     /// The rows in the quarantine files that the receipts name: line, byte, kind, and the bytes as text.
     async fn quarantined(&self, receipts: &[Receipt]) -> Vec<Vec<Option<String>>> {
-        let mut files: Vec<&String> = receipts.iter().filter_map(|r| r.quarantine.as_ref()).collect();
+        let mut files: Vec<&String> =
+            receipts.iter().filter_map(|r| r.quarantine.as_ref()).collect();
         files.dedup();
         let mut rows = Vec::new();
         for file in files {
