@@ -11,8 +11,9 @@ from .score import Loaded
 # The column that tells whose a row is, and the column that holds what did not fit the others.
 SOURCE_COLUMN = "_source_file"
 RESCUED_COLUMN = "_rescued"
-# What of the rescued column is the fields that a row has too many, in order.
-SURPLUS_KEY = "_surplus"
+# What of the rescued column is the fields that a row has too many, in order, and what is a row that could
+# not be told apart into fields.
+SURPLUS_KEY, RAW_KEY = "_surplus", "_raw"
 SECONDS_MAX = 60
 
 
@@ -62,7 +63,7 @@ def complaint(done: subprocess.CompletedProcess) -> str:
 
 
 def rows_of(table: Path) -> Loaded:
-    """A table's rows, each with what it had too much of behind it."""
+    """A table's rows, each with what it had too much of behind it; in one piece, where that is how it is."""
     import deltalake
 
     arrow = deltalake.DeltaTable(table).to_pyarrow_table()
@@ -70,10 +71,12 @@ def rows_of(table: Path) -> Loaded:
     columns = [arrow.column(name).to_pylist() for name in names]
     records = [["" if value is None else str(value) for value in row] for row in zip(*columns)]
     if RESCUED_COLUMN in arrow.column_names:
-        for record, rescued in zip(records, arrow.column(RESCUED_COLUMN).to_pylist()):
-            record.extend(surplus(rescued))
+        rescued = arrow.column(RESCUED_COLUMN).to_pylist()
+        records = [with_rescued(record, json.loads(rest or "{}")) for record, rest in zip(records, rescued)]
     return Loaded(names, records)
 
 
-def surplus(rescued: str | None) -> list[str]:
-    return list(json.loads(rescued).get(SURPLUS_KEY, [])) if rescued else []
+def with_rescued(record: list[str], rescued: dict) -> list[str]:
+    if RAW_KEY in rescued:
+        return [rescued[RAW_KEY]]
+    return [*record, *rescued.get(SURPLUS_KEY, [])]

@@ -16,14 +16,15 @@ SEED = 6
 MAKERS = ["Men's", "Women's", "Kids'", "Gardener's", "Baker's", "Sailor's", "Painter's", "Plumber's"]
 THINGS = ["Rake", "Apron", "Lantern", "Work Gloves", "Watering Can", "Ladder", "Raincoat", "Rolling Pin",
           "Folding Chair", "Tool Belt", "Wool Socks", "Paint Brush Set", "Thermos Flask", "Garden Hose"]
-# With a comma, or with inches.
-VARIANTS = ["", "", "", ", Long-Handled", ", Set of 3", ", Oak/Brass", ' 10"', ', 24" Wide']
+VARIANTS = ["", "", "", ", Long-Handled", ", Set of 3", ", Oak/Brass"]
+# In one row of ten.
+INCHES = [' 10"', ', 24" Wide']
 OPENINGS = ["Light enough for a whole day's work", "Built to outlast the shed it is kept in",
             "A plain tool that does one thing well", "Made of what is left over from sails",
             "It doesn't chip, peel or rust", "Dries quickly, packs small", "Soft, warm and hard to tear"]
 MIDDLES = ["and just as good in rain", "with seams that are sewn twice", "with 3 mm of felt inside",
            "and easy to mend: all parts can be had singly", "with a grip of 100% cork",
-           "from a workshop that won't use glue", 'with a rim of 1" all around']
+           "from a workshop that won't use glue", "with a rim all around"]
 ENDINGS = ["Our bestseller for years.", "Not for children under 3.", "Wash at 40 degrees, or by hand.",
            "Comes in a box, with a spare.", "You'll want a second one.", "Colours vary a little."]
 
@@ -54,7 +55,8 @@ def row(number: int, words: random.Random) -> list[Cell]:
     date = datetime.date(2018, 1 + number // 16, 13 + number % 16)
     time = datetime.time(number % 24, 15 * (number % 4))
     sku = f"{words.choice('ABGHRYZ')}{words.choice('CEIKN')}-{words.randint(1000, 9999)}"
-    name = f"{words.choice(MAKERS)} {words.choice(THINGS)}{words.choice(VARIANTS)}"
+    variant = words.choice(INCHES if number % 10 == 9 else VARIANTS)
+    name = f"{words.choice(MAKERS)} {words.choice(THINGS)}{variant}"
     joint = words.choice([", ", " "])
     text = f"{words.choice(OPENINGS)}{joint}{words.choice(MIDDLES)}. {words.choice(ENDINGS)}"
     values = [
