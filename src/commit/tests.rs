@@ -520,6 +520,18 @@ impl World {
         pin.evolved(self.table.plan_evolution(snapshot, &change).await.unwrap())
     }
 
+    /// Another writer's commit, which changes the table's metadata, as text.
+    async fn change_metadata(&self, from: &str, to: &str) {
+        let path = |version: u64| Path::from(format!("t/_delta_log/{version:020}.json"));
+        let first = self.table.store().get(&path(0)).await.unwrap().bytes().await.unwrap();
+        let first = String::from_utf8(first.to_vec()).unwrap();
+        let metadata = first.lines().find(|line| line.contains("\"metaData\"")).unwrap();
+        let body = metadata.replacen(from, to, 1);
+        assert_ne!(body, metadata);
+        let version = self.pin().await.version().unwrap() + 1;
+        self.table.store().put(&path(version), format!("{body}\n").into()).await.unwrap();
+    }
+
     async fn columns(&self) -> Vec<String> {
         let pin = self.pin().await;
         pin.layout().schema.fields().iter().map(|field| field.name().clone()).collect()
@@ -582,19 +594,22 @@ async fn a_column_that_no_file_of_ours_stores_is_a_change_too() {
     let (plain, pin) = (world.pin().await, world.pin_with(&["x"]).await);
     let (plan, changing) = (world.plan(&plain, &["b"]), world.plan(&pin, &["c"]));
 
-    let path = |version: u64| Path::from(format!("t/_delta_log/{version:020}.json"));
-    let first = world.table.store().get(&path(0)).await.unwrap().bytes().await.unwrap();
-    let first = String::from_utf8(first.to_vec()).unwrap();
-    let metadata = first.lines().find(|line| line.contains("\"metaData\"")).unwrap();
     let nested = r#",{\"name\":\"address\",\"type\":{\"type\":\"struct\",\"fields\":[{\"name\":\"city\",\"type\":\"string\",\"nullable\":true,\"metadata\":{}}]},\"nullable\":true,\"metadata\":{}}]}","#;
-    let body = metadata.replacen(r#"]}","#, nested, 1);
-    assert_ne!(body, metadata);
-    let version = plain.version().unwrap() + 1;
-    world.table.store().put(&path(version), format!("{body}\n").into()).await.unwrap();
+    world.change_metadata(r#"]}","#, nested).await;
 
     planned_again(&world.commit(pin, &changing).await.unwrap(), "columns have changed");
     committed(world.commit(plain, &plan).await.unwrap());
     assert_eq!(world.columns().await, ["id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_columns_is_planned_again_where_the_partitions_have_changed() {
+    let world = World::new();
+    world.take(&["a"]).await;
+    let pin = world.pin_with(&["x"]).await;
+    let plan = world.plan(&pin, &["b"]);
+    world.change_metadata(r#""partitionColumns":[]"#, r#""partitionColumns":["id"]"#).await;
+    planned_again(&world.commit(pin, &plan).await.unwrap(), "columns have changed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,7 @@ use super::dialect::{BYTE_ORDER_MARK, Dialect, DialectOptions, LineEnding, decla
 use super::header::{Sample, has_trailing_delimiter};
 use candidate::{Candidate, candidates};
 use header::Question;
+use kind::Kind;
 use parse::{Table, line_end};
 use score::Score;
 
@@ -44,6 +45,9 @@ const LIKELIHOOD_MIN: f64 = 0.6;
 
 /// Below this, no number of fields is common enough to speak of columns.
 const CONSISTENCY_MIN: f64 = 0.4;
+
+/// How many rows it takes to believe in a single column of texts with commas in them.
+const PROSE_ROWS_MIN: usize = 5;
 
 /// What was found out of an object's dialect.
 #[derive(Debug, Clone, PartialEq)]
@@ -282,15 +286,25 @@ impl Found<'_> {
         if !self.candidate.delimiter.is_empty() && self.has_columns() {
             return self.candidate.delimiter.clone();
         }
-        let has_mark = |bytes: &[u8]| bytes.iter().any(|byte| b",;\t|".contains(byte));
-        let first = self.table.row(0).iter().any(|cell| has_mark(self.table.text_of(*cell)));
-        let is_prose = self.candidate.delimiter.is_empty() && !first && text.bytes.contains(&b',');
         let unused =
             UNUSUAL.into_iter().find(|unused| memchr::memmem::find(text.bytes, unused).is_none());
         match unused {
-            Some(unused) if is_prose => unused.to_vec(),
+            Some(unused) if text.bytes.contains(&b',') && self.is_prose() => unused.to_vec(),
             _ => b",".to_vec(),
         }
+    }
+
+    /// Whether the one column is text that may have commas in it: not a few rows, nor numbers of which
+    /// one has a field too many.
+    fn is_prose(&self) -> bool {
+        let has_mark = |bytes: &[u8]| bytes.iter().any(|byte| b",;\t|".contains(byte));
+        let texts = |row: usize| self.table.row(row).iter().map(|cell| self.table.text_of(*cell));
+        let is_text = |row: &usize| texts(*row).all(|text| Kind::of(text) == Kind::Text);
+        let rows = self.table.len();
+        self.candidate.delimiter.is_empty()
+            && rows >= PROSE_ROWS_MIN
+            && !texts(0).any(has_mark)
+            && 2 * (1..rows).filter(is_text).count() > rows
     }
 
     fn confidence(&self, options: &DialectOptions, text: &Text<'_>) -> f64 {

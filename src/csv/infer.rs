@@ -26,6 +26,8 @@ pub struct Inference {
     columns: Vec<(String, Evidence)>,
     /// The columns of samples without names, by position.
     unnamed: Vec<Evidence>,
+    /// Whether a row that is not text says nothing, and is no error.
+    tolerates_bad_text: bool,
     rows: u64,
 }
 
@@ -33,7 +35,14 @@ impl Inference {
     /// Nothing observed yet. Names that `fold` makes equal are one column, with the first's name.
     pub fn new(fold: fn(&str) -> String) -> Self {
         let formats = Formats::default();
-        Self { fold, formats, columns: Vec::new(), unnamed: Vec::new(), rows: 0 }
+        Self {
+            fold,
+            formats,
+            columns: Vec::new(),
+            unnamed: Vec::new(),
+            tolerates_bad_text: false,
+            rows: 0,
+        }
     }
 
     /// With the columns' values written so. `formats` has the names that the fold makes.
@@ -41,12 +50,22 @@ impl Inference {
         Self { formats, ..self }
     }
 
-    /// Takes the values of a sample into account, which is written in `dialect`. New columns come after those known.
+    /// Where values that are not text say nothing, and do not make a sample an error: the header must be
+    /// text all the same.
+    pub fn tolerating_bad_text(self, tolerates_bad_text: bool) -> Self {
+        Self { tolerates_bad_text, ..self }
+    }
+
+    /// Takes the values of a sample into account, which is written in `dialect`. New columns come after
+    /// those known.
     ///
     /// # Errors
-    /// As [`read_header`], and where any part of the sample is not text.
+    /// As [`read_header`], and where any part of the sample is not text, if that is not tolerated.
     pub fn observe(&mut self, sample: Sample<'_>, dialect: &Dialect) -> Result<()> {
-        check_text(sample.bytes, sample.whole)?;
+        let is_text = match check_text(sample.bytes, sample.whole) {
+            Err(error) if !self.tolerates_bad_text => return Err(error),
+            checked => checked.is_ok(),
+        };
         let Some(names) = read_header(sample, dialect)? else {
             return Ok(());
         };
@@ -63,7 +82,9 @@ impl Inference {
             names.iter().map(|name| Interpreter::new(&format(name), dialect)).collect();
         rows.for_each(names.len(), dialect.header_rows as usize, |position, field| {
             self.rows += u64::from(position == 0);
-            interpreters[position].observe(&reader.text(field));
+            if is_text || check_text(field, true).is_ok() {
+                interpreters[position].observe(&reader.text(field));
+            }
         });
         let evidence = interpreters.into_iter().map(|interpreter| interpreter.evidence);
         if dialect.has_header() || !dialect.columns.is_empty() {
@@ -410,6 +431,10 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::SourceInvalid);
             assert_eq!(error.position(), Some(&Position { line, byte, column: None }));
         }
+        let (bytes, ..) = cases[2];
+        let mut tolerant = Inference::new(str::to_owned).tolerating_bad_text(true);
+        tolerant.observe(Sample { bytes, whole: true }, &Dialect::default()).unwrap();
+        assert_eq!(tolerant.finish().field(1).data_type(), &DataType::Int64);
         let cut = Sample { bytes: b"a\n1\n\xC3", whole: false };
         Inference::new(str::to_owned).observe(cut, &Dialect::default()).unwrap();
     }

@@ -313,7 +313,7 @@ fn has_rows(sample: Sample<'_>, dialect: &Dialect) -> Result<bool> {
     if !sample.whole {
         return Ok(true);
     }
-    let mut inference = Inference::new(folded_name);
+    let mut inference = Inference::new(folded_name).tolerating_bad_text(true);
     inference.observe(sample, dialect)?;
     Ok(inference.rows() > 0)
 }

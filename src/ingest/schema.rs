@@ -9,7 +9,7 @@ use super::budget::CHUNK_BYTES;
 use super::task::Task;
 use super::text::TextReader;
 use super::time::Timekeeper;
-use crate::config::{ColumnOptions, CsvOptions, Feed};
+use crate::config::{BadRows, ColumnOptions, CsvOptions, Feed};
 use crate::csv::{DETECTION_BYTES_MAX, DialectReport, Formats, Inference, Sample, detect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Layout, TableDefinition};
@@ -41,7 +41,9 @@ pub(super) async fn observe_some(
 ) -> Observed {
     let mut observed =
         Observed { schema: Ok(None), failed: vec![], tasks: vec![], dialects: HashMap::new() };
-    let mut inference = Inference::new(folded_name).with_formats(formats(feed));
+    let mut inference = Inference::new(folded_name)
+        .with_formats(formats(feed))
+        .tolerating_bad_text(feed.csv.bad_rows != BadRows::Fail);
     let bytes_max = usize::try_from(feed.sample_bytes_max).unwrap_or(usize::MAX);
     let share = bytes_max / tasks.len().clamp(1, SAMPLE_OBJECTS_MAX);
     let mut with_rows = 0;

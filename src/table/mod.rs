@@ -252,8 +252,8 @@ pub struct Snapshot {
     pub table_id: String,
     /// The ledger's pointer at this version.
     pub pointer: Option<Pointer>,
-    /// Equal in two versions exactly when they have the same columns, with the same identities, be
-    /// they some that no data file of ours stores.
+    /// Equal in two versions only when they have the same columns, with the same identities, be they
+    /// some that no data file of ours stores, and the same partitions.
     pub columns_id: u128,
     /// How the table wants its data files.
     pub layout: Arc<Layout>,

@@ -123,10 +123,11 @@ fn added(log: &Log) -> impl Iterator<Item = (u64, &Value)> {
 }
 
 /// A file holds the columns that its table had in the version that added it, in their types; ours
-/// hold all of them.
+/// hold all of them, but for rows that were written again in the commit that added a column.
 fn files_fit_their_table(world: &World, log: &Log) -> Audit {
-    let mut table = None;
+    let mut table: Option<Shape> = None;
     for (version, commit) in log {
+        let before = table.clone();
         if let Some(metadata) = commit.iter().find_map(|action| action.get("metaData")) {
             table = Some(Shape { metadata: metadata.clone() });
         }
@@ -134,9 +135,15 @@ fn files_fit_their_table(world: &World, log: &Log) -> Audit {
         for add in commit.iter().filter_map(|action| action.get("add")) {
             let Some(file) = world.truth.batch(&shape::key(add)) else { continue };
             let is_ours = shape::key(add).contains("lakefeed-");
+            let is_new = |name: &String| {
+                let before = before.as_ref().map(Shape::stored).unwrap_or_default();
+                before.iter().all(|(column, ..)| column != name)
+            };
+            let removes = commit.iter().any(|action| action.get("remove").is_some());
             let is_fit = |(name, kind, is_nullable): &(String, DataType, bool)| {
+                let may_lack = *is_nullable && (!is_ours || (removes && is_new(name)));
                 let column = file.column_by_name(name);
-                column.map_or(*is_nullable && !is_ours, |column| column.data_type() == kind)
+                column.map_or(may_lack, |column| column.data_type() == kind)
             };
             let stored = table.stored();
             let known = |name: &String| stored.iter().any(|(column, ..)| column == name);

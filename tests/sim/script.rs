@@ -42,6 +42,8 @@ pub struct Script {
     pub orphans: Option<Orphans>,
     /// How often somebody compacts some files of a crowd of others'; without them, there is no crowd.
     pub crowd_compactions: usize,
+    /// Whether objects have a column more than others, which the table is to get.
+    pub drifts: bool,
 }
 
 impl Script {
@@ -71,6 +73,7 @@ impl Script {
             removals: None,
             orphans: None,
             crowd_compactions: 0,
+            drifts: false,
         }
     }
 

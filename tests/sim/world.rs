@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::future::{LocalBoxFuture, join_all};
 use lakefeed::clock::{Clock, Entropy};
-use lakefeed::config::{Dedupe, Feed, Mode};
+use lakefeed::config::{Dedupe, DriftOptions, Feed, Mode, NewColumns};
 use lakefeed::environment::Environment;
 use lakefeed::error::Error;
 use lakefeed::fault::{FaultRates, FaultyStore, SeededFaults, Written};
@@ -45,6 +45,8 @@ const LEASES: u64 = 0x6c65_6173_6573;
 const REMOVALS: u64 = 0x7265_6d6f_7665;
 /// And one for the sweeps of orphans.
 const ORPHANS: u64 = 0x6f72_7068_616e;
+/// And one for the headers of objects.
+const DRIFT: u64 = 0x6472_6966_7473;
 /// The record of the table's lease.
 const LEASE: &str = "_delta_log/_lakefeed/table.lease";
 const MEMORY_BYTES: u64 = 512 << 20;
@@ -96,17 +98,21 @@ pub struct Content {
     pub version: usize,
     pub rows: usize,
     pub is_bad: bool,
+    /// The number of the column that it has more than others, if it has one.
+    pub more: Option<usize>,
 }
 
 impl Content {
     fn body(&self) -> String {
-        let Self { object, version, rows, is_bad } = self;
-        let mut body = "object,version,row\n".to_owned();
+        let Self { object, version, rows, is_bad, more } = self;
+        let more = more.map(|number| (format!(",more_{number}"), format!(",{number}")));
+        let (more_name, more_value) = more.unwrap_or_default();
+        let mut body = format!("object,version,row{more_name}\n");
         for row in 0..*rows {
-            let _ = writeln!(body, "{},{version},{row}", name(*object));
+            let _ = writeln!(body, "{},{version},{row}{more_value}", name(*object));
         }
         if *is_bad {
-            body.push_str("one,field,too,many\n");
+            body.push_str("some,fields,too,many,here\n");
         }
         body
     }
@@ -127,6 +133,11 @@ fn rngs_beside(seed: u64) -> [StdRng; 4] {
     [GUESTS, LEASES, REMOVALS, ORPHANS].map(|number| StdRng::seed_from_u64(seed ^ number))
 }
 
+/// Whether objects of the world of `seed` have columns that the table is to get.
+fn drifts(seed: u64) -> bool {
+    StdRng::seed_from_u64(seed ^ DRIFT).random_bool(0.4)
+}
+
 impl World {
     /// Lets the world of `seed` take its course, to its end.
     pub fn play(seed: u64) -> Self {
@@ -141,8 +152,10 @@ impl World {
         let removals = Removals::draw(&mut removals_rng);
         let removals = Some(removals).filter(|_| removals_rng.random_bool(0.4) && resets == 0);
         let orphans = Orphans::draw(&mut orphans_rng);
-        let beside =
-            |script: Script| Script { resets, guests, leases, orphans, ..script }.with(removals);
+        let drifts = drifts(seed);
+        let beside = |script: Script| {
+            Script { resets, guests, leases, orphans, drifts, ..script }.with(removals)
+        };
         Self::perform(seed, beside, [guests_rng, leases_rng, removals_rng, orphans_rng])
     }
 
@@ -152,7 +165,7 @@ impl World {
         let guests = Guests::draw(&mut guests_rng);
         let removals = Removals::draw(&mut removals_rng);
         let beside = |script: Script| {
-            let script = Script { guests, ..script }.with(Some(removals));
+            let script = Script { guests, drifts: drifts(seed), ..script }.with(Some(removals));
             if seed.is_multiple_of(2) { script.calm() } else { script }
         };
         Self::perform(seed, beside, [guests_rng, leases_rng, removals_rng, orphans_rng])
@@ -258,7 +271,9 @@ impl World {
 
     fn produce(&self, object: usize, version: usize) {
         let is_bad = self.script.bad_object == Some(object) && version % 2 == 1;
-        let content = Content { object, version, rows: self.script.rows[object], is_bad };
+        let rows = self.script.rows[object];
+        let more = Some((object + version) % 3).filter(|_| self.script.drifts);
+        let content = Content { object, version, rows, is_bad, more };
         let tag = self.truth.put(&format!("in/{}.csv", name(object)), content.body());
         self.note("producer", &format!("writes {} version {version} as {tag}", name(object)));
         self.journal().contents.insert((uri(object), tag), content);
@@ -566,12 +581,14 @@ impl World {
             budget: MemoryBudget::for_process(MEMORY_BYTES).unwrap(),
             ledger: self.script.guests.ledger.clone(),
         };
+        let new_columns = if self.script.drifts { NewColumns::Add } else { NewColumns::Fail };
         let feed = Feed {
             table: format!("memory:///{TABLE}"),
             on_changed: self.script.on_changed,
             stage_bytes_max: self.script.stage_bytes_max,
             partition_by: self.script.guests.feed_partition_by(),
             lease: self.script.leases.options,
+            drift: DriftOptions { new_columns, ..DriftOptions::default() },
             dedupe: self.script.removals.as_ref().map_or(Dedupe::Ledger, |it| it.dedupe),
             ..Feed::default()
         };

@@ -138,3 +138,15 @@ fn quotes_that_never_close_take_no_time() {
         detect(whole(text), &DialectOptions::default(), &[]);
     }
 }
+
+#[test]
+fn a_row_too_long_is_no_reason_to_read_one_column() {
+    let few = "id\n1\n2,3\n";
+    let many: String =
+        (0..100).map(|i| if i == 50 { "50,51\n".to_owned() } else { format!("{i}\n") }).collect();
+    for text in [few.to_owned(), format!("id\n{many}")] {
+        let sample = Sample { bytes: text.as_bytes(), whole: true };
+        let detection = detect(sample, &DialectOptions::default(), &[]);
+        assert_eq!(detection.dialect.delimiter, b",", "{text}");
+    }
+}

@@ -4,7 +4,7 @@
 //! the files. Data files are written before the commit: so the change is composed before them, and what
 //! the kernel said of the new columns then is what the commit says.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, Schema, TimeUnit};
@@ -20,9 +20,6 @@ use super::layout::{self, Target};
 use super::{ENGINE_INFO, compose, protocol, widen};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Evolution, SchemaChange};
-
-/// The table's property that holds the highest id of a column that ever was.
-const MAX_COLUMN_ID: &str = "delta.columnMapping.maxColumnId";
 
 /// What a commit says of a change of columns.
 pub(super) struct Evolved {
@@ -75,15 +72,22 @@ fn change(
     Ok(builder)
 }
 
-/// Equal for two versions of a table that have the same columns, with the same identities.
+/// Equal for two versions of a table that have the same columns, with the same identities, and partitions,
+/// and of which the same properties say how they are mapped and described.
 pub(super) fn columns_id(snapshot: &KernelSnapshot) -> u128 {
     let metadata = snapshot.table_configuration().metadata();
+    let mut texts = vec![metadata.schema_string().as_str()];
+    texts.extend(metadata.partition_columns().iter().map(String::as_str));
+    // Between partitions and properties.
+    texts.push("");
+    let properties: BTreeMap<&String, &String> = metadata.configuration().iter().collect();
+    texts.extend(properties.into_iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]));
     let mut hash = Xxh3::new();
-    hash.update(metadata.schema_string().as_bytes());
-    let highest = metadata.configuration().get(MAX_COLUMN_ID);
-    // No schema ends in it: it is no JSON.
-    hash.update(&[0]);
-    hash.update(highest.map(String::as_bytes).unwrap_or_default());
+    for text in texts {
+        // So that no two lists are one text.
+        hash.update(&(text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    }
     hash.digest128()
 }
 

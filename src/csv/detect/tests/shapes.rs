@@ -189,7 +189,8 @@ fn logs_and_settings() {
         ),
         ("host: localhost\nport: 8080\nuser: me\n", "\",\" header 1"),
         (
-            "ts=1 level=info msg=\"a b\"\nts=2 level=warn msg=\"c, d\"\nts=3 level=info msg=\"e\"\n",
+            "ts=1 level=info msg=\"a b\"\nts=2 level=warn msg=\"c, d\"\nts=3 level=info msg=\"e\"\nts=4 level=info \
+             msg=\"f\"\nts=5 level=info msg=\"g\"\n",
             "\"\\t\" header 1",
         ),
     ]);
