@@ -257,10 +257,11 @@ def is_without_carriage_returns(read: list[list[str]], expected: list[list[str]]
     left = iter([*read, None])
     row = next(left)
     for wanted in expected:
-        if row and row[:-1] == wanted[:-1] and row[-1] in (wanted[-1], wanted[-1].removesuffix("\r")):
-            row = next(left)
-        elif wanted != ["\r"]:
+        if wanted == ["\r"] and row != wanted:
+            continue
+        if not row or row[:-1] != wanted[:-1] or row[-1] not in (wanted[-1], wanted[-1].removesuffix("\r")):
             return False
+        row = next(left)
     return row is None
 
 
