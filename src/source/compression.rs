@@ -161,7 +161,7 @@ impl Compression {
     }
 
     /// The decompressed bytes of `stored`. An error while they are read is the storage's own, or
-    /// [`io::ErrorKind::UnexpectedEof`] where they are cut, [`WindowTooLarge`] or [`Unsupported`] within an
+    /// [`io::ErrorKind::UnexpectedEof`] where they are cut, and what is not supported, or wants too large a window, within an
     /// [`io::Error`], or any other where they are damaged.
     pub fn decompressor<R>(self, stored: R, window_bytes_max: u64) -> Decompressor
     where
