@@ -163,16 +163,19 @@ impl<'a> SampleRows<'a> {
         first
     }
 
-    /// Visits each field of the rows of so many fields, but for the first `skip` rows.
+    /// Visits each field of the rows of so many fields, but for the first `skip` rows; returns how many
+    /// rows are misshapen.
     pub(super) fn for_each(
         &self,
         fields: usize,
         mut skip: usize,
         mut visit: impl FnMut(usize, &[u8]),
-    ) {
+    ) -> u64 {
         let reader = FieldReader::new(self.dialect);
+        let mut rows_misshapen = 0;
         self.scan(fields, |text, structure| {
             let stride = structure.stride();
+            rows_misshapen += structure.misshapen().iter().filter(|m| m.row >= skip).count() as u64;
             let mut misshapen = structure.misshapen().iter().map(|m| m.row).peekable();
             let sound: Vec<usize> =
                 (0..structure.rows()).filter(|row| misshapen.next_if_eq(row).is_none()).collect();
@@ -183,6 +186,7 @@ impl<'a> SampleRows<'a> {
             skip = skip.saturating_sub(structure.rows());
             true
         });
+        rows_misshapen
     }
 
     /// Gives `take` the rows some at a time, as long as it wants more.

@@ -29,6 +29,7 @@ pub struct Inference {
     /// Whether a row that is not text says nothing, and is no error.
     tolerates_bad_text: bool,
     rows: u64,
+    rows_misshapen: u64,
 }
 
 impl Inference {
@@ -42,6 +43,7 @@ impl Inference {
             unnamed: Vec::new(),
             tolerates_bad_text: false,
             rows: 0,
+            rows_misshapen: 0,
         }
     }
 
@@ -80,12 +82,13 @@ impl Inference {
         let format = |name: &String| self.formats.of(&(self.fold)(name));
         let mut interpreters: Vec<Interpreter> =
             names.iter().map(|name| Interpreter::new(&format(name), dialect)).collect();
-        rows.for_each(names.len(), dialect.header_rows as usize, |position, field| {
-            self.rows += u64::from(position == 0);
-            if is_text || check_text(field, true).is_ok() {
-                interpreters[position].observe(&reader.text(field));
-            }
-        });
+        self.rows_misshapen +=
+            rows.for_each(names.len(), dialect.header_rows as usize, |position, field| {
+                self.rows += u64::from(position == 0);
+                if is_text || check_text(field, true).is_ok() {
+                    interpreters[position].observe(&reader.text(field));
+                }
+            });
         let evidence = interpreters.into_iter().map(|interpreter| interpreter.evidence);
         if dialect.has_header() || !dialect.columns.is_empty() {
             self.add(names.into_iter().zip(evidence));
@@ -98,13 +101,19 @@ impl Inference {
     /// Takes into account what `other` has observed.
     pub fn merge(&mut self, other: Self) {
         self.rows += other.rows;
+        self.rows_misshapen += other.rows_misshapen;
         self.add(other.columns);
         self.add_unnamed(other.unnamed);
     }
 
-    /// How many rows were observed.
+    /// How many rows were observed that say something of the columns.
     pub fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// How many others there were: they say nothing but that they are there.
+    pub fn rows_misshapen(&self) -> u64 {
+        self.rows_misshapen
     }
 
     /// The columns in order of their first appearance, all nullable. Where there are names, columns

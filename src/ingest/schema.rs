@@ -9,7 +9,7 @@ use super::budget::CHUNK_BYTES;
 use super::task::Task;
 use super::text::TextReader;
 use super::time::Timekeeper;
-use crate::config::{BadRows, ColumnOptions, CsvOptions, Feed};
+use crate::config::{BadRows, ColumnOptions, CsvOptions, Feed, NewColumns};
 use crate::csv::{DETECTION_BYTES_MAX, DialectReport, Formats, Inference, Sample, detect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Layout, TableDefinition};
@@ -84,7 +84,9 @@ async fn observe(
     bytes: usize,
     bytes_max: usize,
 ) -> Result<(bool, DialectReport)> {
-    let rows_before = inference.rows();
+    // An object of nothing but misshapen rows has rows: what becomes of them is said where they are read.
+    let seen = |inference: &Inference| inference.rows() + inference.rows_misshapen();
+    let rows_before = seen(inference);
     // Never less than an ingest finds the dialect out from.
     for bytes in [bytes, bytes_max].map(|bytes| bytes.max(DETECTION_BYTES_MAX)) {
         let mut reader = TextReader::open(&task.object, options);
@@ -93,8 +95,8 @@ async fn observe(
         let detection = detect(sample, &options.dialect_options(), columns);
         let observed = inference.observe(sample, &detection.dialect);
         observed.map_err(|error| reader.tell(reader.locate(error)))?;
-        if whole || inference.rows() > rows_before {
-            return Ok((inference.rows() > rows_before, reader.report(&detection)));
+        if whole || seen(inference) > rows_before {
+            return Ok((seen(inference) > rows_before, reader.report(&detection)));
         }
     }
     Err(Error::new(ErrorKind::SourceInvalid, format!("no row ends in its first {bytes_max} bytes"))
@@ -136,6 +138,8 @@ pub(super) fn define(feed: &Feed, inferred: &Schema) -> Result<TableDefinition> 
         names.insert(name.to_lowercase());
         fields.push(Field::new(name, data_type, true));
     }
+    // One that is added later has its type by then.
+    overrides.retain(|_| feed.drift.new_columns != NewColumns::Add);
     if let Some(unknown) = overrides.into_iter().next() {
         return Err(configuration(format!(
             "[feed.columns] names {unknown:?}, and no object has it"

@@ -39,7 +39,6 @@ fn with_a_long_row() -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "it takes a gigabyte and some seconds"]
 async fn a_row_of_200_mb_is_read_where_lines_may_be_so_long() {
     let feed = "[feed.csv]\nline_bytes_max = \"256MiB\"\nfield_bytes_max = \"256MiB\"\n";
     let world = World::with_budget(feed, 4 << 30).unwrap();
