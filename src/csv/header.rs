@@ -91,21 +91,21 @@ fn distinct_names(names: &[String]) -> Vec<String> {
             _ => name[..name.floor_char_boundary(NAME_BYTES_MAX)].to_owned(),
         })
         .collect();
-    let all: HashSet<String> = names.iter().map(|name| folded(name)).collect();
+    let all: HashSet<String> = names.iter().map(|name| folded_name(name)).collect();
     let mut taken = HashSet::new();
     // A number that was taken for a name is not tried again.
     let mut numbers: HashMap<String, u64> = HashMap::new();
     let mut distinct = |name: String| {
-        if taken.insert(folded(&name)) {
+        if taken.insert(folded_name(&name)) {
             return name;
         }
-        let number = numbers.entry(folded(&name)).or_insert(1);
+        let number = numbers.entry(folded_name(&name)).or_insert(1);
         loop {
             *number += 1;
             let suffix = format!("_{number}");
             let stem = name.floor_char_boundary(NAME_BYTES_MAX - suffix.len());
             let other = format!("{}{suffix}", &name[..stem.min(name.len())]);
-            if !all.contains(&folded(&other)) && taken.insert(folded(&other)) {
+            if !all.contains(&folded_name(&other)) && taken.insert(folded_name(&other)) {
                 return other;
             }
         }
@@ -113,12 +113,15 @@ fn distinct_names(names: &[String]) -> Vec<String> {
     names.into_iter().map(&mut distinct).collect()
 }
 
-/// The form in which no two columns of a table may have one name: whatever their case, and whatever
-/// they have that Delta and Parquet forbid.
-fn folded(name: &str) -> String {
-    name.trim()
-        .replace([' ', ',', ';', '{', '}', '(', ')', '\n', '\r', '\t', '='], "_")
-        .to_lowercase()
+/// A column's name without the characters that Delta and Parquet forbid in one.
+pub fn legal_name(name: &str) -> String {
+    const FORBIDDEN: [char; 11] = [' ', ',', ';', '{', '}', '(', ')', '\n', '\r', '\t', '='];
+    name.trim().replace(FORBIDDEN, "_")
+}
+
+/// The form in which a table tells names apart: neither by case, nor by what it forbids.
+pub fn folded_name(name: &str) -> String {
+    legal_name(name).to_lowercase()
 }
 
 pub(super) fn header_error(message: String) -> Error {

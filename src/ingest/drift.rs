@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
 
-use super::schema::{folded_name, formats, legal_name};
+use super::schema::formats;
 use super::widen;
 use crate::config::{
     ColumnOptions, DriftOptions, Feed, MatchBy, MissingColumns, NameCase, NewColumns,
 };
 use crate::csv::{
     DecodePlan, Dialect, Formats, Inference, Limits, RowRules, Sample, Target, ValueFormat,
+    folded_name, legal_name,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Layout, SchemaChange, WiderTypes};

@@ -10,9 +10,9 @@ use arrow::datatypes::Schema;
 
 use super::Run;
 use super::budget::Limits;
-use super::drift::{self, Drift};
+use super::drift::{self, Drift, Matcher};
 use super::rows::Rows;
-use super::schema::{SAMPLE_OBJECTS_MAX, names, observe_some};
+use super::schema::{SAMPLE_OBJECTS_MAX, observe_some};
 use super::task::{Candidate, Task};
 use crate::commit::Pin;
 use crate::config::NewColumns;
@@ -31,7 +31,7 @@ impl Run<'_> {
         // is made by what was taken before them.
         while !drifting.is_empty() && !self.has_lost && pin.snapshot().is_some() {
             let sampled = drifting.iter().take(SAMPLE_OBJECTS_MAX).map(|(task, _)| task.clone());
-            let columns = names(pin.layout());
+            let columns = Matcher::new(self.feed, pin.layout(), None).names();
             let sampled = sampled.collect();
             let observed =
                 observe_some(self.feed, sampled, &columns, SAMPLE_OBJECTS_MAX, &self.time).await;
@@ -65,7 +65,8 @@ impl Run<'_> {
         again
     }
 
-    /// The pin on which all of `tasks` fit, where the feed wants other columns for them: `pin` itself, if they do.
+    /// The pin on which all of `tasks` fit, where the feed wants other columns for them: `pin` itself,
+    /// if they do.
     ///
     /// # Errors
     /// Those of [`Rows::next`] and of [`crate::table::Table::plan_evolution`].
@@ -84,7 +85,7 @@ impl Run<'_> {
             }
         }
         let all = drifting.iter().map(|(task, _)| task.clone()).collect();
-        let columns = names(pin.layout());
+        let columns = Matcher::new(self.feed, pin.layout(), None).names();
         let observed = observe_some(self.feed, all, &columns, usize::MAX, &self.time).await;
         match observed.schema? {
             Some(inferred) => self.change(pin, &drifting, &inferred).await,

@@ -109,7 +109,8 @@ pub async fn plan(
     drop(looked);
     let taken_bytes: Vec<u64> = tasks.iter().map(|task| task.object.size_bytes).collect();
     let time = Timekeeper::new(environment);
-    let names = pin.as_ref().map(|pin| schema::names(pin.layout())).unwrap_or_default();
+    let names =
+        pin.as_ref().map(|pin| Matcher::new(feed, pin.layout(), None).names()).unwrap_or_default();
     let observed =
         schema::observe_some(feed, tasks, &names, schema::SAMPLE_OBJECTS_MAX, &time).await;
     for (task, error) in observed.failed {

@@ -137,18 +137,14 @@ impl<'a> Rows<'a> {
         let read = self.reader.bytes_read();
         self.observer.progressed(read - self.observed_bytes);
         self.observed_bytes = read;
-        match next {
-            Ok(Some(decoded)) => {
-                let batch = self.accept(decoded).map_err(|error| self.reader.tell(error))?;
-                self.rows += batch.num_rows() as u64;
-                Ok(Some(batch))
-            }
-            Ok(None) => {
-                let judged = self.judge.end(self.rows);
-                judged.map(|()| None).map_err(|error| error.with_object(self.uri))
-            }
-            Err(error) => Err(self.reader.tell(error).with_object(self.uri)),
-        }
+        let accepted = match next {
+            Ok(Some(decoded)) => self.accept(decoded).map(Some),
+            Ok(None) => self.judge.end(self.rows).map(|()| None),
+            Err(error) => Err(error),
+        };
+        let batch = accepted.map_err(|error| self.reader.tell(error).with_object(self.uri))?;
+        self.rows += batch.as_ref().map_or(0, RecordBatch::num_rows) as u64;
+        Ok(batch)
     }
 
     /// The rows since the last time that are to be quarantined.
@@ -163,7 +159,7 @@ impl<'a> Rows<'a> {
         self.rejects.iter().map(bytes).sum::<usize>() as u64
     }
 
-    /// The bad rows so far.
+    /// What was found so far.
     pub fn findings(&self) -> Findings {
         let dialect = self.detection.as_ref().map(|detection| self.reader.report(detection));
         Findings { dialect, ..self.judge.findings().clone() }
@@ -204,8 +200,8 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Finds the dialect out, reads until the header is there, and makes the decoder for it; nothing for an object that
-    /// ends before it has one, or that the table lacks something for.
+    /// Finds the dialect out, reads until the header is there, and makes the decoder for it; nothing
+    /// for an object that ends before it has one, or that the table lacks something for.
     async fn begin(&mut self) -> Result<Option<Decoder>> {
         let matcher = Matcher::new(self.feed, self.layout, self.wider);
         let options = self.feed.csv.dialect_options();
@@ -265,7 +261,7 @@ impl<'a> Rows<'a> {
 
     /// The good rows, where the bad ones are not too many.
     fn accept(&mut self, decoded: Decoded) -> Result<RecordBatch> {
-        self.judge.add(&decoded).map_err(|error| error.with_object(self.uri))?;
+        self.judge.add(&decoded)?;
         if self.quarantines {
             self.rejects.extend(decoded.rejects);
         }

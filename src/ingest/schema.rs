@@ -10,7 +10,9 @@ use super::task::Task;
 use super::text::TextReader;
 use super::time::Timekeeper;
 use crate::config::{BadRows, ColumnOptions, CsvOptions, Feed, NewColumns};
-use crate::csv::{DETECTION_BYTES_MAX, DialectReport, Formats, Inference, Sample, detect};
+use crate::csv::{
+    DETECTION_BYTES_MAX, DialectReport, Formats, Inference, Sample, detect, folded_name, legal_name,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Layout, TableDefinition};
 
@@ -231,25 +233,9 @@ pub(super) fn check_feed(feed: &Feed, layout: &Layout, table: &str) -> Result<()
     Ok(())
 }
 
-/// The names of a table's columns.
-pub(super) fn names(layout: &Layout) -> Vec<&str> {
-    layout.schema.fields().iter().map(|field| field.name().as_str()).collect()
-}
-
 /// How the values of the feed's columns are written, by the names that a table tells apart.
 pub(super) fn formats(feed: &Feed) -> Formats {
     feed.formats(folded_name)
-}
-
-/// A column's name without the characters that Delta and Parquet forbid in one.
-pub(super) fn legal_name(name: &str) -> String {
-    const FORBIDDEN: [char; 11] = [' ', ',', ';', '{', '}', '(', ')', '\n', '\r', '\t', '='];
-    name.trim().replace(FORBIDDEN, "_")
-}
-
-/// The form in which a table tells names apart: neither by case, nor by what it forbids.
-pub(super) fn folded_name(name: &str) -> String {
-    legal_name(name).to_lowercase()
 }
 
 fn configuration(message: String) -> Error {

@@ -160,9 +160,8 @@ impl Compression {
         }
     }
 
-    /// The decompressed bytes of `stored`. An error while they are read is the storage's own, or
-    /// [`io::ErrorKind::UnexpectedEof`] where they are cut, and what is not supported, or wants too large a window, within an
-    /// [`io::Error`], or any other where they are damaged.
+    /// The decompressed bytes of `stored`. An error while they are read is the storage's own, or one
+    /// that [`Compression::failed`] explains: they are cut, damaged, or not supported.
     pub fn decompressor<R>(self, stored: R, window_bytes_max: u64) -> Decompressor
     where
         R: AsyncBufRead + Send + Unpin + 'static,

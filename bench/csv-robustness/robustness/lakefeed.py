@@ -50,7 +50,7 @@ class Lakefeed:
             if done.returncode:
                 return Loaded([], [], complaint(done))
             if not table.exists():
-                return Loaded([], [])
+                return Loaded([], [], "there is no table" if path.stat().st_size else None)
             return rows_of(table)
 
 

@@ -172,15 +172,17 @@ fn describe(receipt: &Receipt) -> Option<String> {
     }
 }
 
+/// Each count that is not zero, and of what it is.
+fn told(counts: &[(u64, &str)]) -> Vec<String> {
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    counts.map(|(count, what)| format!("{} {what}", grouped(*count))).collect()
+}
+
 /// What there is to say of the bad rows of an object that was taken, if it has some.
 fn describe_bad_rows(receipt: &Receipt) -> Option<String> {
     let Receipt { source, rows, rows_rejected, rows_rescued, quarantine, .. } = receipt;
     let counts = [(*rows_rejected, "rejected"), (*rows_rescued, "rescued")];
-    let told: Vec<String> = counts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{} {what}", grouped(*count)))
-        .collect();
+    let told = told(&counts);
     if told.is_empty() {
         return None;
     }
@@ -210,11 +212,7 @@ impl fmt::Display for Summary<'_> {
             (skipped, "skipped"),
             (failed, "failed"),
         ];
-        let told: Vec<String> = counts
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{} {what}", grouped(*count)))
-            .collect();
+        let told = told(&counts);
         if told.is_empty() {
             return f.write_str("no objects found");
         }
