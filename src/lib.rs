@@ -6,6 +6,8 @@
 //! event        ─► which objects, and for which feeds                     event, delivery
 //! announcement ─► pin the table, look at the object, ask the ledger      ingest, commit, ledger
 //!              ─► ranges of that very version ─► decompressed            source
+//!              ─► in UTF-8, its dialect found out                        csv
+//!              ─► the table's columns for it, or a change of them        ingest
 //!              ─► typed Arrow batches, and a verdict on each bad row     csv
 //!              ─► durable Parquet files, not yet visible                 parquet
 //!              ─► the table's lease, if the feed wants one               lease
