@@ -374,7 +374,7 @@ impl<const TRIM: bool> Texts<TRIM> {
     }
 
     /// Ends a value, which has its bytes.
-    #[inline]
+    #[inline(always)]
     fn end(&mut self, valid: bool) {
         self.validity.append(valid);
         // The limits of a batch keep its text far below 2 GiB.
@@ -384,6 +384,7 @@ impl<const TRIM: bool> Texts<TRIM> {
 
 impl<const TRIM: bool> Column for Texts<TRIM> {
     fn parse(&mut self, rows: Rows<'_>, position: usize, faults: &mut Faults) {
+        let has_escapes = rows.reader.has_escapes();
         for (row, field) in rows.fields(position).enumerate() {
             let quoted = rows.reader.is_quoted(field.bytes());
             let trims = TRIM && !quoted;
@@ -391,13 +392,13 @@ impl<const TRIM: bool> Column for Texts<TRIM> {
             let valid = quoted || !self.judge.nulls.contain(plain.bytes());
             if !valid {
                 self.judge.null(row, faults);
-            } else if rows.reader.is_text(field.bytes()) {
-                plain.append_to(&mut self.bytes);
-            } else {
+            } else if quoted || has_escapes {
                 // Trimmed first, it might look quoted.
                 let text = rows.reader.text(field.bytes());
                 let text = if trims { value::trimmed(&text) } else { &*text };
                 self.bytes.extend_from_slice(text);
+            } else {
+                plain.append_to(&mut self.bytes);
             }
             self.end(valid);
         }

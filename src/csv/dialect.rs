@@ -235,10 +235,10 @@ impl FieldReader {
             && self.escape.is_none()
     }
 
-    /// Whether a field is its own text.
+    /// Whether a field that is not quoted may have escapes.
     #[inline]
-    pub(super) fn is_text(&self, field: &[u8]) -> bool {
-        !self.is_quoted(field) && self.escape.is_none()
+    pub(super) fn has_escapes(&self) -> bool {
+        self.escape.is_some()
     }
 
     /// A field's text: without its quotes and escapes. Of a misshapen row's field, quotes that are not
@@ -249,11 +249,7 @@ impl FieldReader {
                 let Some(inner) = field[1..].strip_suffix(&[quote]) else {
                     return Cow::Borrowed(field);
                 };
-                let escape = escape.unwrap_or(quote);
-                match memchr::memchr2(quote, escape, inner) {
-                    Some(_) => Cow::Owned(without_quote_escapes(inner, quote, escape)),
-                    None => Cow::Borrowed(inner),
-                }
+                without_quote_escapes(inner, quote, escape)
             }
             (_, Some(escape)) if memchr::memchr(escape, field).is_some() => {
                 Cow::Owned(self.without_escapes(field, escape))
@@ -288,18 +284,32 @@ impl FieldReader {
     }
 }
 
-/// What is within quotes, without the bytes that make the next one data.
-fn without_quote_escapes(inner: &[u8], quote: u8, escape: u8) -> Vec<u8> {
+/// What is within quotes, without the bytes that make the next one data: an escape, or a quote before
+/// another.
+fn without_quote_escapes(inner: &[u8], quote: u8, escape: Option<u8>) -> Cow<'_, [u8]> {
+    let find = |rest: &[u8]| match escape {
+        Some(escape) => memchr::memchr2(quote, escape, rest),
+        None => memchr::memchr(quote, rest),
+    };
+    let Some(mut at) = find(inner) else {
+        return Cow::Borrowed(inner);
+    };
     let mut text = Vec::with_capacity(inner.len());
-    let mut escaped = false;
-    for (i, &byte) in inner.iter().enumerate() {
-        let doubles = byte == quote && inner.get(i + 1) == Some(&quote);
-        escaped = !escaped && (doubles || (byte == escape && escape != quote));
-        if !escaped {
-            text.push(byte);
+    let mut rest = inner;
+    loop {
+        let (before, special) = rest.split_at(at);
+        let escapes = Some(special[0]) == escape || special.get(1) == Some(&quote);
+        let (data, after) = special[usize::from(escapes)..].split_at_checked(1).unwrap_or_default();
+        text.extend_from_slice(before);
+        text.extend_from_slice(data);
+        rest = after;
+        match find(rest) {
+            Some(next) => at = next,
+            None => break,
         }
     }
-    text
+    text.extend_from_slice(rest);
+    Cow::Owned(text)
 }
 
 #[cfg(test)]

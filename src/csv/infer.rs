@@ -150,7 +150,8 @@ impl Inference {
     }
 }
 
-/// What the values of a column could all be.
+/// What the values of a column could all be. What is said of a number or of a time counts only as long
+/// as the column could be one.
 #[derive(Debug, Clone, Copy)]
 struct Evidence {
     /// There was a value.
@@ -238,20 +239,26 @@ impl Interpreter {
         if self.nulls.contain(whole) || self.nulls.contain(text) {
             return;
         }
-        let time = self.format.timestamp(text);
-        let number = self.separators.plain(text).map(Text::bytes).filter(|number| is_plain(number));
-        let digits = text.iter().any(u8::is_ascii_digit);
-        self.evidence.merge(Evidence {
-            any: true,
-            boolean: self.booleans.read(text).is_some(),
-            integer: number.is_some_and(|number| value::signed::<i64>(number.into()).is_some()),
-            float: number.is_some_and(|number| is_float(number, digits)),
-            digits,
-            date: self.format.date(text).is_some(),
-            timestamp: time.is_some(),
-            zoned: matches!(time, Some((_, true))),
-            unzoned: matches!(time, Some((_, false))),
-        });
+        // What earlier values have ruled out is not tried again: most columns are soon down to one type.
+        let evidence = &mut self.evidence;
+        evidence.any = true;
+        evidence.boolean = evidence.boolean && self.booleans.read(text).is_some();
+        if evidence.integer || evidence.float {
+            let number = self.separators.plain(text).map(Text::bytes).filter(|it| is_plain(it));
+            let digits = text.iter().any(u8::is_ascii_digit);
+            evidence.integer = evidence.integer
+                && number.is_some_and(|number| value::signed::<i64>(number.into()).is_some());
+            evidence.float =
+                evidence.float && number.is_some_and(|number| is_float(number, digits));
+            evidence.digits |= digits;
+        }
+        evidence.date = evidence.date && self.format.date(text).is_some();
+        if evidence.timestamp {
+            let time = self.format.timestamp(text);
+            evidence.timestamp = time.is_some();
+            evidence.zoned |= matches!(time, Some((_, true)));
+            evidence.unzoned |= matches!(time, Some((_, false)));
+        }
     }
 }
 

@@ -201,7 +201,7 @@ impl Structure {
             };
             let to_its_end = if !marks.quoting && self.is_plain() {
                 self.scan_plain(buffer, marks.bytes)
-            } else if self.plain {
+            } else if self.plain && self.escape.is_none() {
                 self.scan_any::<true>(buffer, marks.bytes)
             } else {
                 self.scan_any::<false>(buffer, marks.bytes)
@@ -285,7 +285,7 @@ impl Structure {
         true
     }
 
-    /// What is only in dialects that are not plain is compiled for those alone.
+    /// What is only in dialects that are not plain, or have an escape, is compiled for those alone.
     fn scan_any<const PLAIN: bool>(&mut self, buffer: &[u8], mut marks: u64) -> bool {
         while marks != 0 {
             let position = self.scanned + marks.trailing_zeros() as usize;
@@ -317,11 +317,11 @@ impl Structure {
         let byte = buffer[position];
         match self.state {
             State::Unquoted => self.unquoted::<PLAIN>(buffer, position),
-            State::Quoted if self.escaped == Some(position) => true,
+            State::Quoted if !PLAIN && self.escaped == Some(position) => true,
             State::Quoted => {
                 if Some(byte) == self.quote {
                     self.state = State::AfterQuote { closed: position };
-                } else if Some(byte) == self.escape {
+                } else if !PLAIN && Some(byte) == self.escape {
                     self.escaped = Some(position + 1);
                 }
                 true
@@ -330,9 +330,7 @@ impl Structure {
                 self.state = State::Quoted;
                 true
             }
-            State::AfterQuote { closed }
-                if PLAIN && position == closed + 1 && Some(byte) != self.escape =>
-            {
+            State::AfterQuote { closed } if PLAIN && position == closed + 1 => {
                 self.state = State::Unquoted;
                 self.unquoted::<PLAIN>(buffer, position)
             }
@@ -369,7 +367,7 @@ impl Structure {
     #[inline]
     fn unquoted<const PLAIN: bool>(&mut self, buffer: &[u8], position: usize) -> bool {
         let byte = buffer[position];
-        if self.escaped.is_some_and(|escaped| covers(buffer, escaped, position)) {
+        if !PLAIN && self.escaped.is_some_and(|escaped| covers(buffer, escaped, position)) {
             return true;
         }
         if PLAIN && byte == b'\n' {
@@ -382,10 +380,10 @@ impl Structure {
             if position == self.field_start {
                 self.state = State::Quoted;
             }
-        } else if Some(byte) == self.escape {
-            self.escaped = Some(position + 1);
         } else if PLAIN {
             self.end_field(position, position + 1);
+        } else if Some(byte) == self.escape {
+            self.escaped = Some(position + 1);
         } else if let Some(start) = self.delimiter_before(buffer, position + 1) {
             self.end_field(start, position + 1);
         }

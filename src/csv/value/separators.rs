@@ -32,7 +32,10 @@ impl Separators {
     }
 
     /// The number `text` without its separators; nothing where they are not where they belong.
-    pub(crate) fn plain(&mut self, text: &[u8]) -> Option<Text<'_>> {
+    pub(crate) fn plain<'a>(&'a mut self, text: &'a [u8]) -> Option<Text<'a>> {
+        if self.decimal == b"." && self.thousands.is_empty() {
+            return Some(text.into());
+        }
         self.plain.clear();
         let (whole, fraction) = match memchr::memmem::find(text, &self.decimal) {
             Some(at) => (&text[..at], Some(&text[at + self.decimal.len()..])),
