@@ -45,6 +45,7 @@ mod memory;
 mod origin;
 mod policy;
 mod s3;
+mod spelling;
 mod values;
 
 /// The longest name of a ledger: it is a folder's name and part of a transaction's.

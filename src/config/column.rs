@@ -8,7 +8,7 @@ use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::csv::{self, parse_formats};
+use super::spelling::{self, parse_formats};
 use super::{ColumnType, values, word, wrong};
 use crate::csv::{BinaryFormat, TimeFormat, ValueFormat};
 use crate::error::Result;
@@ -188,13 +188,13 @@ fn format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ColumnFor
 }
 
 fn separator<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<char>, D::Error> {
-    csv::separator(deserializer).map(Some)
+    spelling::separator(deserializer).map(Some)
 }
 
 fn optional_separator<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<char>>, D::Error> {
-    csv::separator_or_false(deserializer).map(Some)
+    spelling::separator_or_false(deserializer).map(Some)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use clap::Parser;
 use lakefeed::config::log_filter;
 use lakefeed::error::{ErrorKind, Result};
 
+mod answers;
 mod args;
 mod chore;
 mod report;

@@ -22,11 +22,12 @@ use lakefeed::repair;
 use lakefeed::table::{Snapshot, Table};
 use lakefeed::{source, table, undo};
 
+use crate::answers;
 use crate::args::{
     Arguments, Chore, Command, LeaseCommand, LeaseTarget, LedgerCommand, LedgerTarget, Resources,
 };
 use crate::chore;
-use crate::report::{self, Reporter, Style};
+use crate::report::{Reporter, Style};
 
 /// Runs one command.
 pub fn run(command: Command) -> Result<ExitCode> {
@@ -105,7 +106,7 @@ async fn invoke(
     };
     let text = match (&request, json) {
         (_, true) => answer(&delivery.answer)?,
-        (Request::Announced(_), false) => report::delivery(&delivery),
+        (Request::Announced(_), false) => answers::delivery(&delivery),
         (Request::Sweep(_) | Request::SweepAll, false) => String::new(),
     };
     to_stdout(text.as_bytes())?;
@@ -157,7 +158,7 @@ async fn ingest_feed(environment: &Environment, feed: &Feed, json: bool) -> Resu
 async fn plan(environment: &Environment, feed: &Feed, json: bool) -> Result<ExitCode> {
     let found = source::discover(&environment.stores, &feed.source).try_collect().await?;
     let plan = ingest::plan(environment, feed, found).await?;
-    let text = if json { to_json(&plan)? } else { report::plan(&plan) };
+    let text = if json { to_json(&plan)? } else { answers::plan(&plan) };
     to_stdout(text.as_bytes())?;
     Ok(ExitCode::from(u8::from(has_failures(&plan))))
 }
@@ -172,7 +173,7 @@ async fn show(table: &str, rows: usize, resources: &Resources) -> Result<ExitCod
     let table = table::open(&environment, &feed)?;
     let pinned = existing(table.as_ref(), &feed.ledger).await?;
     let batches = table.some_rows(&pinned, rows).await?;
-    to_stdout(report::rows(&batches)?.as_bytes())
+    to_stdout(answers::rows(&batches)?.as_bytes())
 }
 
 /// Does what keeps a table in shape.
@@ -201,7 +202,7 @@ async fn sweep_orphans(
         true => orphans::plan(environment, table, ledger).await?,
         false => orphans::sweep(environment, table, ledger, *commit_attempts_max).await?,
     };
-    to_stdout(report::orphans(&swept, dry_run).as_bytes())
+    to_stdout(answers::orphans(&swept, dry_run).as_bytes())
 }
 
 /// Sums a table and its ledger up at the newest version.
@@ -210,9 +211,9 @@ async fn sum_up(environment: &Environment, feed: &Feed, table: &dyn Table) -> Re
     let merges = commit::merge_ledger(environment, table, ledger, *commit_attempts_max).await;
     let version = existing(table, ledger).await?.version;
     let checkpoint = table.checkpoint(environment, version).await?;
-    to_stdout(report::checkpoint(version, checkpoint).as_bytes())?;
+    to_stdout(answers::checkpoint(version, checkpoint).as_bytes())?;
     // One has nothing to do with the other.
-    to_stdout(report::merges(merges?).as_bytes())
+    to_stdout(answers::merges(merges?).as_bytes())
 }
 
 /// The newest version of a table that must be there.
@@ -238,7 +239,7 @@ async fn ledger(command: &LedgerCommand) -> Result<ExitCode> {
         }
         LedgerCommand::Reset { .. } => repair::reset(&environment, table.as_ref(), ledger).await?,
     };
-    let text = if *json { to_json(&repaired)? } else { report::repair(ledger, &repaired) };
+    let text = if *json { to_json(&repaired)? } else { answers::repair(ledger, &repaired) };
     to_stdout(text.as_bytes())
 }
 
@@ -253,7 +254,7 @@ async fn undo(target: &LedgerTarget, objects: Vec<String>, dry_run: bool) -> Res
         true => undo::plan(&environment, &feed, table.as_ref(), &names).await?,
         false => undo::undo(&environment, &feed, table.as_ref(), &names).await?,
     };
-    let text = if *json { to_json(&undone)? } else { report::undone(&undone, dry_run) };
+    let text = if *json { to_json(&undone)? } else { answers::undone(&undone, dry_run) };
     to_stdout(text.as_bytes())
 }
 
@@ -289,7 +290,7 @@ async fn show_ledger(
     objects: &[String],
     json: bool,
 ) -> Result<ExitCode> {
-    let text = |entries: &[Entry]| if json { lines(entries) } else { Ok(report::ledger(entries)) };
+    let text = |entries: &[Entry]| if json { lines(entries) } else { Ok(answers::ledger(entries)) };
     existing(table, name).await?;
     let names: Vec<&str> = objects.iter().map(String::as_str).collect();
     let Some((pin, found)) = Pin::newest_with(table, name, &names).await? else {
@@ -336,7 +337,7 @@ async fn lease(command: &LeaseCommand) -> Result<ExitCode> {
     };
     let text = match json {
         true => to_json(&lease)?,
-        false => report::lease(lease.as_ref(), is_broken, environment.clock.now()),
+        false => answers::lease(lease.as_ref(), is_broken, environment.clock.now()),
     };
     to_stdout(text.as_bytes())
 }
