@@ -1,11 +1,16 @@
 """Memory does not grow with the object: TPC-H lineitem, at several sizes."""
 
+import bz2
+import gzip
 import json
+import lzma
 import os
+import random
 import subprocess
 import sys
 import sysconfig
 import time
+import zipfile
 from pathlib import Path
 
 import pyarrow
@@ -97,6 +102,61 @@ def test_five_times_the_size_takes_no_more(tmp_path, table):
         peaks[scale_factor] = max(peak, receipt["peak_rss_bytes"])
     assert peaks[1] <= PEAK_RSS_BYTES_MAX
     assert peaks[5] <= GROWTH_MAX * peaks[1], peaks
+
+
+ROWS_OF_BLOCK, BLOCKS = 20_000, 60
+
+
+def block_of_rows() -> bytes:
+    """Rows of 50 bytes or so, each fourth of which is bad."""
+    chance = random.Random(1)
+    rows = [
+        f"{chance.getrandbits(40)},{chance.random():.9f},2024-02-{31 if row % 4 == 3 else 29},"
+        f"text {chance.getrandbits(30):x}\n"
+        for row in range(ROWS_OF_BLOCK)
+    ]
+    return "".join(rows).encode()
+
+
+def written(name: str, folder: Path) -> Path:
+    """An object of some 60 MB of text, in the encoding or compression of its name."""
+    path = folder / f"large.csv.{name}"
+    blocks = [b"id,share,day,words\n", *[block_of_rows()] * BLOCKS]
+    if name == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            with archive.open("large.csv", "w") as member:
+                member.writelines(blocks)
+    elif name == "utf-16":
+        with path.open("wb") as file:
+            file.write(b"\xff\xfe")
+            file.writelines(block.decode().encode("utf-16-le") for block in blocks)
+    elif name == "csv":
+        path.write_bytes(b"".join(blocks))
+    else:
+        openers = {
+            "gz": lambda: gzip.open(path, "wb", compresslevel=1),
+            "bz2": lambda: bz2.open(path, "wb"),
+            "xz": lambda: lzma.open(path, "wb", preset=1),
+            "zst": lambda: pyarrow.CompressedOutputStream(str(path), "zstd"),
+            "lz4": lambda: pyarrow.CompressedOutputStream(str(path), "lz4"),
+        }
+        with openers[name]() as stream:
+            for block in blocks:
+                stream.write(block)
+    return path
+
+
+@pytest.mark.parametrize("bad_rows", ["quarantine", "rescue"])
+@pytest.mark.parametrize("name", ["csv", "gz", "bz2", "xz", "zst", "lz4", "zip", "utf-16"])
+def test_no_way_to_write_it_and_no_bad_rows_take_more_memory(name, bad_rows, tmp_path, table):
+    source = written(name, tmp_path)
+    receipt, peak = ingest_measured(
+        source, table, tmp_path, "--column", "id=int64", "--column", "day=date",
+        "--csv", f"bad_rows={bad_rows}", "--csv", "max_bad_ratio=1")
+    taken, bad = receipt["rows"], receipt["rows_rejected"] + receipt["rows_rescued"]
+    every = BLOCKS * ROWS_OF_BLOCK
+    assert (taken, bad) == ((every, every // 4) if bad_rows == "rescue" else (every - every // 4, every // 4))
+    assert peak <= PEAK_RSS_BYTES_MAX
 
 
 def add_file(table, name, source, rows):
