@@ -42,6 +42,7 @@ mod lines;
 mod marks;
 mod offsets;
 mod reject;
+mod requote;
 mod rescue;
 mod row;
 mod structure;
