@@ -314,7 +314,7 @@ fn has_rows(sample: Sample<'_>, dialect: &Dialect) -> Result<bool> {
     if !sample.whole {
         return Ok(true);
     }
-    let mut inference = Inference::new(folded_name).tolerating_bad_text(true);
+    let mut inference = Inference::new(folded_name).tolerating_bad_rows(true);
     inference.observe(sample, dialect)?;
     Ok(inference.rows() > 0)
 }

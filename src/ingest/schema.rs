@@ -45,7 +45,7 @@ pub(super) async fn observe_some(
         Observed { schema: Ok(None), failed: vec![], tasks: vec![], dialects: HashMap::new() };
     let mut inference = Inference::new(folded_name)
         .with_formats(formats(feed))
-        .tolerating_bad_text(feed.csv.bad_rows != BadRows::Fail);
+        .tolerating_bad_rows(feed.csv.bad_rows != BadRows::Fail);
     let bytes_max = usize::try_from(feed.sample_bytes_max).unwrap_or(usize::MAX);
     let share = bytes_max / tasks.len().clamp(1, SAMPLE_OBJECTS_MAX);
     let mut with_rows = 0;
