@@ -7,7 +7,7 @@ use super::column::Rows;
 use super::decode::{Limits, LongRows, RowRules, ShortRows, Target};
 use super::dialect::{Dialect, FieldReader};
 use super::reject::{Fault, Faults, FieldAt, RejectKind};
-use super::requote::requoted;
+use super::requote::{requoted, with_missing_delimiter};
 use super::row::fields_of_row;
 use super::structure::{Misshapen, Shape};
 use crate::memory::display_bytes;
@@ -30,7 +30,7 @@ pub(super) struct Irregular {
     pub(super) missing: usize,
     /// The part of the text with the fields that are too many, where they are to be kept.
     surplus: Option<Range<usize>>,
-    /// Whether its quotes make no sense, so that it is to be kept as it is, whatever was read of it.
+    /// Whether it is not as it is written, or not read at all, so that it is to be kept as it is.
     pub(super) is_raw: bool,
     /// Whether something in it is no text.
     pub(super) is_mended: bool,
@@ -103,28 +103,45 @@ impl IrregularReader {
         if !is_tolerated {
             faults.add_fault(row, Fault { kind, reason, field: None });
         }
-        match misshapen.shape {
-            Shape::FieldCount(_) if is_tolerated || self.rules.rescue => {
+        if is_tolerated {
+            return self.split(row, buffer, range, faults);
+        }
+        let unread = |range| Irregular { is_raw: true, ..Irregular::unread(row, range) };
+        if !self.rules.rescue {
+            return unread(range);
+        }
+        match self.likely(misshapen.shape, &buffer[range.clone()]) {
+            Some(text) if self.is_within_limits(&text) => {
+                let read = self.split_text(row, range, &text, faults);
+                Irregular { is_raw: true, ..read }
+            }
+            None if matches!(misshapen.shape, Shape::FieldCount(_)) => {
                 self.split(row, buffer, range, faults)
             }
-            Shape::TextAfterQuote | Shape::NeverClosed | Shape::RunsOn if self.rules.rescue => {
-                let text = self.requoted(&buffer[range.clone()]);
-                let read = text.map(|text| self.split_text(row, range.clone(), &text, faults));
-                let irregular = read.unwrap_or_else(|| Irregular::unread(row, range));
-                Irregular { is_raw: true, ..irregular }
-            }
-            _ => Irregular { is_raw: true, ..Irregular::unread(row, range) },
+            _ => unread(range),
         }
     }
 
-    /// The text of a row whose quotes make no sense, as it is likely meant, where it then is no longer
-    /// than it may be.
-    fn requoted(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let text = requoted(&self.dialect, bytes);
+    /// The text of a row as it is likely meant, where that is not as it is written.
+    fn likely(&self, shape: Shape, bytes: &[u8]) -> Option<Vec<u8>> {
+        let requoted = match shape {
+            Shape::FieldCount(_) => None,
+            Shape::TextAfterQuote | Shape::NeverClosed | Shape::RunsOn => {
+                Some(requoted(&self.dialect, bytes))
+            }
+            Shape::RowTooLong | Shape::FieldTooLong => return None,
+        };
+        let expected = self.fields.len();
+        let is_right = |text: &Vec<u8>| fields_of_row(&self.dialect, text).count() == expected;
+        if requoted.as_ref().is_some_and(is_right) {
+            return requoted;
+        }
+        with_missing_delimiter(&self.dialect, bytes, expected).or(requoted)
+    }
+
+    fn is_within_limits(&self, text: &[u8]) -> bool {
         let is_short = |field: Range<usize>| field.len() <= self.limits.field_bytes_max;
-        let is_within_limits = text.len() <= self.limits.row_bytes_max
-            && fields_of_row(&self.dialect, &text).all(is_short);
-        is_within_limits.then_some(text)
+        text.len() <= self.limits.row_bytes_max && fields_of_row(&self.dialect, text).all(is_short)
     }
 
     /// Reads a row of sound quotes: all that it has of the fields that are expected.

@@ -1,4 +1,4 @@
-//! Rows whose quotes make no sense, as they are likely meant.
+//! Rows whose quotes make no sense, or that lack a delimiter beside a quote, as they are likely meant.
 //!
 //! What a quote is shows by what is next to it: one with a delimiter before it opens a field, and one with a
 //! delimiter after it closes one. So of a field that begins with a quote
@@ -13,7 +13,13 @@
 //! closes nowhere: `"24"",1,"c"` is `24"`, `1` and `c`.
 
 use super::dialect::Dialect;
-use super::row::delimiter_after;
+use super::row::{delimiter_after, fields_of_row};
+
+/// No longer row is looked at for a missing delimiter: it is read once for each place.
+const LACKING_ROW_BYTES_MAX: usize = 16 << 10;
+
+/// Nor is one with more quotes.
+const LACKING_ROW_QUOTES_MAX: usize = 64;
 
 /// One row, without its line end, written anew so that its quotes make sense: at most twice as long, and
 /// two bytes for each field.
@@ -41,6 +47,49 @@ pub(super) fn requoted(dialect: &Dialect, row: &[u8]) -> Vec<u8> {
         written.extend_from_slice(&dialect.delimiter);
         start = end + dialect.delimiter.len();
     }
+}
+
+/// A row of another number of `fields` with the delimiter that it lacks: where there is exactly one place
+/// between a quote and a text, or between two quotes, at which a delimiter makes it a row of sound quotes
+/// and so many fields. `"a""b"` is `"a","b"`, and `a"b"` is `a,"b"`; but quotes with a space beside them
+/// are a part of a text.
+pub(super) fn with_missing_delimiter(
+    dialect: &Dialect,
+    row: &[u8],
+    fields: usize,
+) -> Option<Vec<u8>> {
+    let quote = dialect.quote?;
+    if row.len() > LACKING_ROW_BYTES_MAX {
+        return None;
+    }
+    let quotes: Vec<usize> = memchr::memchr_iter(quote, row).collect();
+    if quotes.len() > LACKING_ROW_QUOTES_MAX {
+        return None;
+    }
+    let delimiter = dialect.delimiter.as_slice();
+    // Quotes aside, there is text before it and after it.
+    let is_between = |place: &usize| {
+        let last = row[..*place].iter().rposition(|byte| *byte != quote);
+        let next = row[*place..].iter().position(|byte| *byte != quote);
+        let (Some(last), Some(next)) = (last, next) else { return false };
+        let (before, after) = (&row[..=last], &row[place + next..]);
+        !before.ends_with(b" ")
+            && !after.starts_with(b" ")
+            && !before.ends_with(delimiter)
+            && !after.starts_with(delimiter)
+    };
+    let mut places: Vec<usize> = quotes.iter().flat_map(|quote| [*quote, quote + 1]).collect();
+    places.dedup();
+    let mut rows = places.into_iter().filter(is_between).filter_map(|place| {
+        let row = [&row[..place], delimiter, &row[place..]].concat();
+        let ends = || fields_of_row(dialect, &row).map(|field| field.end);
+        let is_right = ends().count() == fields
+            && ends().any(|end| end == place)
+            && requoted(dialect, &row) == row;
+        is_right.then_some(row)
+    });
+    let found = rows.next()?;
+    rows.next().is_none().then_some(found)
 }
 
 struct Fields<'a> {
@@ -188,6 +237,31 @@ mod tests {
         assert_eq!(texts(&escaped, "\"\\N,\"b\"c\\"), ["\"\\N", "bc\\"]);
         let unquoted = Dialect { quote: None, ..Dialect::default() };
         assert_eq!(texts(&unquoted, "\"a,\"b"), ["\"a", "\"b"]);
+    }
+
+    #[test]
+    fn a_delimiter_that_is_missing_beside_a_quote_is_put_in_where_the_number_of_fields_says_so() {
+        let found = |row: &str, fields| {
+            let found = with_missing_delimiter(&Dialect::default(), row.as_bytes(), fields);
+            found.map(|row| String::from_utf8(row).unwrap())
+        };
+        assert_eq!(found("1,\"a, b\"\"c\",2", 4).unwrap(), "1,\"a, b\",\"c\",2");
+        assert_eq!(found("1,a\"b, c, d\",2", 4).unwrap(), "1,a,\"b, c, d\",2");
+        assert_eq!(found("1,\"a, b\"c,2", 4).unwrap(), "1,\"a, b\",c,2");
+        // Nothing says where.
+        assert_eq!(found("\"a\"\"b\"\"c\",2", 3), None);
+        assert_eq!(found("1,2", 3), None);
+        // Texts with quotes in them, in a row that lacks a field.
+        assert_eq!(found("1,\"24\"\" wide, low\"", 3), None);
+        assert_eq!(found("1,24\" wide", 3), None);
+        assert_eq!(found("1,\"a \"\"b\"\" c\"", 3), None);
+        assert_eq!(found("1,\"a 24\"\"\",\"b, c\"", 4), None);
+        // As it is, it is right.
+        assert_eq!(found("1,\"a\"", 2), None);
+        let long = format!("1,\"{}\"\"c\"", "a".repeat(LACKING_ROW_BYTES_MAX));
+        assert_eq!(found(&long, 3), None);
+        let quotes = format!("1,{}\"a\"\"c\"", "\"\",".repeat(LACKING_ROW_QUOTES_MAX / 2));
+        assert_eq!(found(&quotes, 3 + LACKING_ROW_QUOTES_MAX / 2), None);
     }
 
     proptest! {
