@@ -329,9 +329,15 @@ class Found:
         return self.differs(path, dialect, rows, Counter())
 
     def explained(self, dialect: Dialect, rows: list[list[str]], read) -> str | None:
+        """Why what was written cannot be known from the file."""
         expected = rows[dialect.has_header:]
-        if dialect.escape and [[without_escapes(value) for value in row] for row in read] == expected:
+        if dialect.escape and each(without_escapes, read) == expected:
             return "nothing tells that a backslash escapes"
+        if dialect.quote == "'" and each(without_apostrophes, read) == expected:
+            return "nothing tells that an apostrophe quotes"
+        first = next((i for i, row in enumerate(expected) if any(row)), 0)
+        if not dialect.has_header and read == expected[first:]:
+            return "rows of nothing at the start are no rows"
         return explained(dialect, rows, read)
 
     def told(self, path: Path, _dialect: Dialect):
@@ -345,6 +351,15 @@ def explained(dialect: Dialect, rows: list[list[str]], read) -> str | None:
         if is_without_carriage_returns(dialect, read, rows[dialect.has_header:]):
             return "a CR before the LF"
     return None
+
+
+def each(change, rows: list[list[str]]) -> list[list[str]]:
+    return [[change(value) for value in row] for row in rows]
+
+
+def without_apostrophes(value: str) -> str:
+    is_quoted = len(value) > 1 and value[0] == value[-1] == "'"
+    return value[1:-1].replace("''", "'") if is_quoted else value
 
 
 def without_escapes(value: str) -> str:
