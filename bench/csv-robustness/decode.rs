@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! > {"path": "a.csv", "options": {"delimiter": ";", "infer": false}}
-//! < {"columns": ["id", "name"], "rows": [["1", null]], "bad": 0}
+//! < {"confidence": 1.0, "columns": ["id", "name"], "rows": [["1", null]], "bad": 0}
 //! ```
 //!
-//! `options` are those of `[feed.csv]`. It is how `bench/csv-robustness/run differential` compares the decoder
+//! `options` are those of `[feed.csv]`; `confidence` is how sure it is of the rest. It is how `bench/csv-robustness/run differential` compares the decoder
 //! with other readers, file by file, without a table for each.
 
 use std::io::{self, BufRead, Write};
@@ -15,7 +15,8 @@ use arrow::array::{Array, AsArray, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use lakefeed::config::CsvOptions;
 use lakefeed::csv::{
-    DecodePlan, Decoded, Decoder, Dialect, Limits, RowRules, Sample, Target, detect, read_header,
+    DecodePlan, Decoded, Decoder, Detection, Dialect, Limits, RowRules, Sample, Target, detect,
+    read_header,
 };
 use lakefeed::error::{Error, ErrorKind, Result};
 use serde::Deserialize;
@@ -47,16 +48,18 @@ fn answer(line: &str) -> Result<Value> {
     let request: Request = serde_json::from_str(line).map_err(|cause| invalid(&cause))?;
     let bytes = std::fs::read(&request.path).map_err(|cause| invalid(&cause))?;
     let sample = Sample { bytes: &bytes, whole: true };
-    let dialect = detect(sample, &request.options.dialect_options(), &[]).dialect;
-    let Some(columns) = read_header(sample, &dialect)? else {
-        return Ok(json!({ "columns": [], "rows": [], "bad": 0 }));
+    let Detection { dialect, confidence, .. } =
+        detect(sample, &request.options.dialect_options(), &[]);
+    let Some(header) = read_header(sample, &dialect)? else {
+        return Ok(json!({ "confidence": confidence, "columns": [], "rows": [], "bad": 0 }));
     };
+    let columns = header.sound()?;
     let (mut rows, mut bad) = (Vec::new(), 0);
     for decoded in decode(&bytes, &columns, &dialect)? {
         bad += decoded.rejects.len();
         rows.extend(rows_of(&decoded));
     }
-    Ok(json!({ "columns": columns, "rows": rows, "bad": bad }))
+    Ok(json!({ "confidence": confidence, "columns": columns, "rows": rows, "bad": bad }))
 }
 
 fn decode(mut bytes: &[u8], columns: &[String], dialect: &Dialect) -> Result<Vec<Decoded>> {

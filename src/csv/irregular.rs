@@ -7,6 +7,7 @@ use super::column::Rows;
 use super::decode::{Limits, LongRows, RowRules, ShortRows, Target};
 use super::dialect::{Dialect, FieldReader};
 use super::reject::{Fault, Faults, FieldAt, RejectKind};
+use super::requote::{requoted, with_missing_delimiter};
 use super::row::fields_of_row;
 use super::structure::{Misshapen, Shape};
 use crate::memory::display_bytes;
@@ -29,7 +30,7 @@ pub(super) struct Irregular {
     pub(super) missing: usize,
     /// The part of the text with the fields that are too many, where they are to be kept.
     surplus: Option<Range<usize>>,
-    /// Whether it cannot be told apart into fields, so that it is to be kept as it is.
+    /// Whether it is not as it is written, or not read at all, so that it is to be kept as it is.
     pub(super) is_raw: bool,
     /// Whether something in it is no text.
     pub(super) is_mended: bool,
@@ -102,10 +103,45 @@ impl IrregularReader {
         if !is_tolerated {
             faults.add_fault(row, Fault { kind, reason, field: None });
         }
-        if matches!(misshapen.shape, Shape::FieldCount(_)) && (is_tolerated || self.rules.rescue) {
+        if is_tolerated {
             return self.split(row, buffer, range, faults);
         }
-        Irregular { is_raw: true, ..Irregular::unread(row, range) }
+        let unread = |range| Irregular { is_raw: true, ..Irregular::unread(row, range) };
+        if !self.rules.rescue {
+            return unread(range);
+        }
+        match self.likely(misshapen.shape, &buffer[range.clone()]) {
+            Some(text) if self.is_within_limits(&text) => {
+                let read = self.split_text(row, range, &text, faults);
+                Irregular { is_raw: true, ..read }
+            }
+            None if matches!(misshapen.shape, Shape::FieldCount(_)) => {
+                self.split(row, buffer, range, faults)
+            }
+            _ => unread(range),
+        }
+    }
+
+    /// The text of a row as it is likely meant, where that is not as it is written.
+    fn likely(&self, shape: Shape, bytes: &[u8]) -> Option<Vec<u8>> {
+        let requoted = match shape {
+            Shape::FieldCount(_) => None,
+            Shape::TextAfterQuote | Shape::NeverClosed | Shape::RunsOn => {
+                Some(requoted(&self.dialect, bytes))
+            }
+            Shape::RowTooLong | Shape::FieldTooLong => return None,
+        };
+        let expected = self.fields.len();
+        let is_right = |text: &Vec<u8>| fields_of_row(&self.dialect, text).count() == expected;
+        if requoted.as_ref().is_some_and(is_right) {
+            return requoted;
+        }
+        with_missing_delimiter(&self.dialect, bytes, expected).or(requoted)
+    }
+
+    fn is_within_limits(&self, text: &[u8]) -> bool {
+        let is_short = |field: Range<usize>| field.len() <= self.limits.field_bytes_max;
+        text.len() <= self.limits.row_bytes_max && fields_of_row(&self.dialect, text).all(is_short)
     }
 
     /// Reads a row of sound quotes: all that it has of the fields that are expected.
@@ -117,6 +153,17 @@ impl IrregularReader {
         faults: &mut Faults,
     ) -> Irregular {
         let bytes = &buffer[range.clone()];
+        self.split_text(row, range, bytes, faults)
+    }
+
+    /// Reads `bytes` as the row that is at `range`.
+    fn split_text(
+        &self,
+        row: usize,
+        range: Range<usize>,
+        bytes: &[u8],
+        faults: &mut Faults,
+    ) -> Irregular {
         let mended = self.mended(row, bytes, faults);
         let (text, is_mended) = match mended {
             Ok(None) => (bytes.to_vec(), false),

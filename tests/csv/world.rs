@@ -129,7 +129,21 @@ impl World {
             rows.sort();
         }
         outcome.insert("columns".to_owned(), json!(columns));
+        outcome.insert("header_names".to_owned(), json!(self.header_names().await));
         outcome.insert("rows".to_owned(), json!(rows));
+    }
+
+    /// For each column of the new table, the name that its metadata keeps of the header, if any.
+    async fn header_names(&self) -> Vec<Value> {
+        let log = Path::from("t/_delta_log/00000000000000000000.json");
+        let bytes = self.store.get(&log).await.unwrap().bytes().await.unwrap();
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let mut actions = lines.map(|line| serde_json::from_slice::<Value>(line).unwrap());
+        let metadata = actions.find_map(|mut action| action.get_mut("metaData").map(Value::take));
+        let schema = metadata.unwrap()["schemaString"].as_str().unwrap().to_owned();
+        let schema: Value = serde_json::from_str(&schema).unwrap();
+        let fields = schema["fields"].as_array().unwrap().iter();
+        fields.map(|field| field["metadata"]["lakefeed.headerName"].clone()).collect()
     }
 
     /// The rows in the quarantine files that the receipts name: line, byte, kind, and the bytes as text.

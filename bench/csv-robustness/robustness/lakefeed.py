@@ -11,9 +11,10 @@ from .score import Loaded
 # The column that tells whose a row is, and the column that holds what did not fit the others.
 SOURCE_COLUMN = "_source_file"
 RESCUED_COLUMN = "_rescued"
-# What of the rescued column is the fields that a row has too many, in order, and what is a row that could
-# not be told apart into fields.
-SURPLUS_KEY, RAW_KEY = "_surplus", "_raw"
+# What of the rescued column is the fields that a row has too many, in order, and how many it lacks.
+SURPLUS_KEY, MISSING_KEY = "_surplus", "_missing"
+# Where a column has another name than the header has for it, that is in its metadata.
+HEADER_NAME_KEY = "lakefeed.headerName"
 SECONDS_MAX = 60
 
 
@@ -63,20 +64,21 @@ def complaint(done: subprocess.CompletedProcess) -> str:
 
 
 def rows_of(table: Path) -> Loaded:
-    """A table's rows, each with what it had too much of behind it; in one piece, where that is how it is."""
+    """A table's rows, each with all the fields that it had, under the names that its header has."""
     import deltalake
 
-    arrow = deltalake.DeltaTable(table).to_pyarrow_table()
-    names = [name for name in arrow.column_names if name not in (SOURCE_COLUMN, RESCUED_COLUMN)]
-    columns = [arrow.column(name).to_pylist() for name in names]
+    delta = deltalake.DeltaTable(table)
+    fields = [field for field in delta.schema().fields if field.name not in (SOURCE_COLUMN, RESCUED_COLUMN)]
+    header = [field.metadata.get(HEADER_NAME_KEY, field.name) for field in fields]
+    arrow = delta.to_pyarrow_table()
+    columns = [arrow.column(field.name).to_pylist() for field in fields]
     records = [["" if value is None else str(value) for value in row] for row in zip(*columns)]
     if RESCUED_COLUMN in arrow.column_names:
         rescued = arrow.column(RESCUED_COLUMN).to_pylist()
         records = [with_rescued(record, json.loads(rest or "{}")) for record, rest in zip(records, rescued)]
-    return Loaded(names, records)
+    return Loaded(header, records)
 
 
 def with_rescued(record: list[str], rescued: dict) -> list[str]:
-    if RAW_KEY in rescued:
-        return [rescued[RAW_KEY]]
-    return [*record, *rescued.get(SURPLUS_KEY, [])]
+    there = len(record) - rescued.get(MISSING_KEY, 0)
+    return [*record[:there], *rescued.get(SURPLUS_KEY, [])]

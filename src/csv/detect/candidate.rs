@@ -20,8 +20,8 @@ const DELIMITERS: [(&[u8], f64); 16] = [
     (b"~|~", 0.97),
     (b"^", 0.9),
     (b"~", 0.9),
-    (b":", 0.7),
-    (b" ", 0.7),
+    (b":", 0.97),
+    (b" ", 0.97),
 ];
 
 /// How to tell the rows and fields of a sample.

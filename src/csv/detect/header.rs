@@ -278,9 +278,9 @@ impl Body {
     /// table's width; else the first row.
     fn end_of_padding(&self, table: &Table<'_>) -> usize {
         let first = self.rows[0];
-        let filled = |position: usize| {
-            self.kinds_of(position).iter().filter(|kind| **kind != Kind::Empty).count()
-        };
+        // A word for nothing is something here.
+        let filled =
+            |position: usize| self.shapes_of(position).iter().filter(|it| it.length > 0).count();
         let lead = 0..self.rows.len().min(LEAD_ROWS_MAX);
         let Some(position) = lead.clone().find(|position| filled(*position) > 1) else {
             return first;
@@ -298,6 +298,10 @@ impl Body {
 
     fn kinds_of(&self, position: usize) -> &[Kind] {
         &self.kinds[position * self.width..(position + 1) * self.width]
+    }
+
+    fn shapes_of(&self, position: usize) -> &[Shape] {
+        &self.shapes[position * self.width..][..self.width]
     }
 
     fn votes(&self, position: usize) -> Votes {
@@ -335,8 +339,7 @@ impl Body {
     /// The rows below one, but for those that are the same: where files are put together, the header
     /// comes again.
     fn below(&self, position: usize) -> Vec<usize> {
-        let shapes = |position: usize| &self.shapes[position * self.width..][..self.width];
-        let differs = |below: &usize| shapes(*below) != shapes(position);
+        let differs = |below: &usize| self.shapes_of(*below) != self.shapes_of(position);
         (position + 1..self.rows.len()).filter(differs).collect()
     }
 

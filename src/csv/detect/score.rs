@@ -19,6 +19,9 @@ const LEAD_WEIGHT: f64 = 0.2;
 /// How much a line after the table does: nobody skips those unasked.
 const TAIL_WEIGHT: f64 = 0.5;
 
+/// How likely a delimiter that is common in text is, beside others, where quotes do not speak for it.
+const WEAK_UNQUOTED: f64 = 0.72;
+
 /// What one row is worth: that rows have one width says nothing then.
 const ONE_ROW: f64 = 0.7;
 
@@ -61,8 +64,12 @@ impl Score {
         let is_believable = looks.typed_columns >= typed_min
             && (pattern.rows > 1 || looks.typed_columns > 1)
             && (consistency >= 0.9 || is_quoted);
-        if candidate.is_weak() && !is_believable {
-            value = 0.0;
+        if candidate.is_weak() {
+            value *= match (is_believable, is_quoted) {
+                (false, _) => 0.0,
+                (true, false) => WEAK_UNQUOTED,
+                (true, true) => 1.0,
+            };
         }
         Self {
             value: value * candidate.prior,

@@ -56,6 +56,21 @@ fn quotes_and_escapes() {
 }
 
 #[test]
+fn spaces_are_delimiters_where_fields_are_quoted_even_if_texts_are_not() {
+    let row = |i: usize| {
+        let note = ["\"low, wide\"", "it is low, and so on", "tall", "a rake, for once"][i % 4];
+        format!("0{}/01/2018 0{i}:00 {i} {note} \"https://example.com/{i}, {i}\"\n", i + 1)
+    };
+    let rows: String = (0..8).map(row).collect();
+    assert_found(&[(&format!("day time count note link\n{rows}"), "\" \" header 1")]);
+}
+
+#[test]
+fn a_row_of_words_for_nothing_is_a_row() {
+    assert_found(&[("~null\n3~x\n~\n4~y\n", "\"~\" header 0")]);
+}
+
+#[test]
 fn line_ends() {
     assert_found(&[
         ("id,name\r\n1,a\r\n2,b", "\",\" header 1"),
