@@ -48,9 +48,10 @@ fn answer(line: &str) -> Result<Value> {
     let bytes = std::fs::read(&request.path).map_err(|cause| invalid(&cause))?;
     let sample = Sample { bytes: &bytes, whole: true };
     let dialect = detect(sample, &request.options.dialect_options(), &[]).dialect;
-    let Some(columns) = read_header(sample, &dialect)? else {
+    let Some(header) = read_header(sample, &dialect)? else {
         return Ok(json!({ "columns": [], "rows": [], "bad": 0 }));
     };
+    let columns = header.sound()?;
     let (mut rows, mut bad) = (Vec::new(), 0);
     for decoded in decode(&bytes, &columns, &dialect)? {
         bad += decoded.rejects.len();

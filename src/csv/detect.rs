@@ -18,7 +18,7 @@ mod score;
 mod tests;
 
 use super::dialect::{BYTE_ORDER_MARK, Dialect, DialectOptions, LineEnding, declared_delimiter};
-use super::header::{Sample, has_trailing_delimiter};
+use super::header::{Sample, has_stray_delimiters, has_trailing_delimiter};
 use candidate::{Candidate, candidates};
 use header::Question;
 use kind::Kind;
@@ -74,6 +74,7 @@ pub fn detect(sample: Sample<'_>, options: &DialectOptions, columns: &[&str]) ->
     let dialect = &mut detection.dialect;
     dialect.trailing_delimiter =
         may_trail(sample.bytes, &dialect.delimiter) && has_trailing_delimiter(sample, dialect);
+    dialect.skips_unnamed = dialect.columns.is_empty() && has_stray_delimiters(sample, dialect);
     detection
 }
 

@@ -38,6 +38,8 @@ pub struct Dialect {
     pub footer_lines: u64,
     /// Whether a delimiter at the end of a row has no field after it.
     pub trailing_delimiter: bool,
+    /// Whether a field of the header without a name is no column: it has that many delimiters too many.
+    pub skips_unnamed: bool,
     /// Whether the spaces around an unquoted field of text are no part of it.
     pub trim: bool,
     /// What stands for null. In a quoted field it does not, if the column is text.
@@ -106,6 +108,7 @@ impl DialectOptions {
             columns: self.columns.clone(),
             footer_lines: self.footer_lines,
             trailing_delimiter: default.trailing_delimiter,
+            skips_unnamed: default.skips_unnamed,
             trim: self.trim,
             null_values: self.null_values.clone(),
         }
@@ -125,6 +128,7 @@ impl Default for Dialect {
             columns: Vec::new(),
             footer_lines: 0,
             trailing_delimiter: false,
+            skips_unnamed: false,
             trim: false,
             null_values: vec![String::new()],
         }

@@ -1,19 +1,23 @@
 //! The start of an object: the names of its columns, and its first rows.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use super::column::Rows;
 use super::decode::Limits;
 use super::dialect::{BYTE_ORDER_MARK, Dialect, FieldReader};
+use super::lines::LineCounter;
+use super::reject::{Complaint, RejectKind};
+use super::requote::requoted;
 use super::row::fields_of_row;
-use super::structure::{Misshapen, Shape, Structure};
+use super::structure::{Shape, Structure};
 use crate::error::{Error, ErrorKind, Position, Result};
 
 /// More of a sample is not looked at.
 const SAMPLE_BYTES_MAX: usize = 256 << 20;
 
-/// Rows that are looked at to see whether they end with a delimiter.
-const TRAILING_ROWS_MAX: usize = 1000;
+/// Rows that are looked at to see how many fields they have, and whether they end with a delimiter.
+const WIDTH_ROWS_MAX: usize = 1000;
 
 /// The longest name of a column.
 const NAME_BYTES_MAX: usize = 255;
@@ -27,25 +31,56 @@ pub struct Sample<'a> {
     pub whole: bool,
 }
 
+/// What names the columns of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// The columns' names.
+    pub names: Vec<String>,
+    /// What is wrong with its quotes: the names are then those that are likely meant.
+    pub fault: Option<Complaint>,
+}
+
+impl Header {
+    /// The names of a header that nothing is wrong with.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SourceInvalid`], with its position, for another.
+    pub fn sound(self) -> Result<Vec<String>> {
+        match self.fault {
+            None => Ok(self.names),
+            Some(fault) => Err(header_error(format!("{} in the first row", fault.reason))
+                .with_position(fault.position)),
+        }
+    }
+}
+
 /// The names of the columns: those of the dialect, or as the header has them, or `column_1` and so on
-/// for the fields of the first row. Nothing where the sample has no complete row.
+/// for the fields of the first row. Nothing where the sample has no complete row, unless the dialect has
+/// names, and the object nothing but lines to be skipped.
 ///
 /// The names of several header rows are joined with `_`. A column without a name becomes `column_3`,
 /// and one of a name that was there before `name_2`. Names are cut to 255 bytes.
 ///
 /// # Errors
-/// [`ErrorKind::SourceInvalid`] where the first row, or one of the header, is no CSV text.
-pub fn read_header(sample: Sample<'_>, dialect: &Dialect) -> Result<Option<Vec<String>>> {
+/// [`ErrorKind::SourceInvalid`] where the first row, or one of the header, is no text.
+pub fn read_header(sample: Sample<'_>, dialect: &Dialect) -> Result<Option<Header>> {
     dialect.check()?;
     let first = SampleRows::new(sample, dialect).first(dialect.header_rows.max(1) as usize);
-    if first.is_empty() || !dialect.columns.is_empty() {
-        let given = (!first.is_empty()).then(|| distinct_names(&dialect.columns));
-        return Ok(given);
+    if !dialect.columns.is_empty() {
+        let is_skipped = sample.whole && dialect.skip_lines > 0 && !sample.bytes.is_empty();
+        let names = distinct_names(&dialect.columns);
+        let is_there = !first.is_empty() || is_skipped;
+        return Ok(is_there.then_some(Header { names, fault: None }));
+    }
+    if first.is_empty() {
+        return Ok(None);
     }
     let mut names: Vec<String> = Vec::new();
+    let mut fault = None;
     for row in first {
+        fault = fault.or(row.fault);
         // Later rows are the decoder's to judge, one by one.
-        for (column, field) in row?.into_iter().enumerate() {
+        for (column, field) in row.fields.into_iter().enumerate() {
             check_text(&field, true)?;
             if names.len() <= column {
                 names.push(String::new());
@@ -57,7 +92,10 @@ pub fn read_header(sample: Sample<'_>, dialect: &Dialect) -> Result<Option<Vec<S
             }
         }
     }
-    Ok(Some(distinct_names(&names)))
+    if dialect.skips_unnamed {
+        names.retain(|name| !name.is_empty());
+    }
+    Ok(Some(Header { names: distinct_names(&names), fault }))
 }
 
 /// Whether the rows of an object end with a delimiter that no field follows: most of them have one
@@ -65,9 +103,9 @@ pub fn read_header(sample: Sample<'_>, dialect: &Dialect) -> Result<Option<Vec<S
 pub(super) fn has_trailing_delimiter(sample: Sample<'_>, dialect: &Dialect) -> bool {
     let rows = SampleRows::new(sample, dialect);
     let header_rows = dialect.header_rows as usize;
-    let mut rows = rows.first(header_rows + TRAILING_ROWS_MAX).into_iter();
+    let mut rows = rows.first(header_rows + WIDTH_ROWS_MAX).into_iter();
     let header: Vec<Vec<Vec<u8>>> =
-        rows.by_ref().take(header_rows).filter_map(Result::ok).collect();
+        rows.by_ref().take(header_rows).filter_map(SampleRow::sound).collect();
     let header = header.iter().max_by_key(|row| row.len());
     let unnamed = header.is_some_and(|row| row.len() > 1 && row.last().is_some_and(Vec::is_empty));
     let columns = match header {
@@ -75,10 +113,28 @@ pub(super) fn has_trailing_delimiter(sample: Sample<'_>, dialect: &Dialect) -> b
         Some(header) => header.len() - usize::from(unnamed),
         None => return false,
     };
-    let rows: Vec<Vec<Vec<u8>>> = rows.filter_map(Result::ok).collect();
+    let rows: Vec<Vec<Vec<u8>>> = rows.filter_map(SampleRow::sound).collect();
     let longer: Vec<_> = rows.iter().filter(|row| row.len() == columns + 1).collect();
     let empty = longer.iter().all(|row| row.last().is_some_and(Vec::is_empty));
     empty && (2 * longer.len() > rows.len() || (unnamed && rows.is_empty()))
+}
+
+/// Whether what has no name in an object's header is no column, but a delimiter too many: most rows have
+/// exactly as many fields as there are names, and none as many as the header.
+pub(super) fn has_stray_delimiters(sample: Sample<'_>, dialect: &Dialect) -> bool {
+    let rows = SampleRows::new(sample, dialect);
+    let width = |fields: &[Vec<u8>]| fields.len();
+    let names =
+        |fields: &[Vec<u8>]| fields.iter().filter(|name| !name.trim_ascii().is_empty()).count();
+    let has_gaps = |row: &SampleRow| (1..width(&row.fields)).contains(&names(&row.fields));
+    if dialect.header_rows != 1 || !rows.first(1).first().is_some_and(has_gaps) {
+        return false;
+    }
+    let mut rows = rows.first(1 + WIDTH_ROWS_MAX).into_iter().filter_map(SampleRow::sound);
+    let Some(header) = rows.next() else { return false };
+    let widths: Vec<usize> = rows.map(|row| row.len()).collect();
+    let count = |wanted: usize| widths.iter().filter(|width| **width == wanted).count();
+    count(header.len()) == 0 && 2 * count(names(&header)) > widths.len()
 }
 
 /// `names` so that there is none twice, none is empty, and none too long for a table.
@@ -132,9 +188,26 @@ pub(super) fn header_error(message: String) -> Error {
         )
 }
 
+/// One row of a sample.
+struct SampleRow {
+    /// The texts of its fields, as likely meant where its quotes make no sense.
+    fields: Vec<Vec<u8>>,
+    /// What is wrong with its quotes.
+    fault: Option<Complaint>,
+}
+
+impl SampleRow {
+    /// The fields of a row that nothing is wrong with.
+    fn sound(self) -> Option<Vec<Vec<u8>>> {
+        self.fault.is_none().then_some(self.fields)
+    }
+}
+
 /// The complete rows of a sample.
 pub(super) struct SampleRows<'a> {
-    /// Without a byte-order mark and a footer.
+    /// Without a footer.
+    bytes: &'a [u8],
+    /// Without a byte-order mark either.
     text: &'a [u8],
     whole: bool,
     dialect: &'a Dialect,
@@ -142,28 +215,58 @@ pub(super) struct SampleRows<'a> {
 
 impl<'a> SampleRows<'a> {
     pub(super) fn new(sample: Sample<'a>, dialect: &'a Dialect) -> Self {
-        let bytes = &sample.bytes[..sample.bytes.len().min(SAMPLE_BYTES_MAX)];
+        let mut bytes = &sample.bytes[..sample.bytes.len().min(SAMPLE_BYTES_MAX)];
         let whole = sample.whole && bytes.len() == sample.bytes.len();
-        let mut text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         if whole {
-            let footer = dialect.line_ending.last_lines(text, dialect.footer_lines);
-            text = &text[..footer.unwrap_or_default()];
+            let footer = dialect.line_ending.last_lines(bytes, dialect.footer_lines);
+            bytes = &bytes[..footer.unwrap_or_default()];
         }
-        Self { text, whole, dialect }
+        let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+        Self { bytes, text, whole, dialect }
     }
 
-    /// The texts of the fields of the first `rows` rows, or what is wrong with such a row.
-    fn first(&self, rows: usize) -> Vec<Result<Vec<Vec<u8>>>> {
+    /// The first `rows` rows.
+    fn first(&self, rows: usize) -> Vec<SampleRow> {
         let reader = FieldReader::new(self.dialect);
         // Where no fields are expected, there is a verdict on each row that says how many it has.
         let mut first = Vec::new();
+        let mut lines = LineCounter::new(self.dialect.line_ending);
         self.scan(0, |text, structure| {
-            let read =
-                structure.misshapen().iter().map(|row| fields_of(self.dialect, &reader, text, row));
+            let before = self.bytes.len() - text.len();
+            let read = structure.misshapen().iter().map(|row| {
+                let position = || lines.position_of(self.bytes, before + row.start);
+                self.read(&reader, &text[row.start..row.end], row.shape, position)
+            });
             first.extend(read.take(rows - first.len()));
             first.len() < rows
         });
         first
+    }
+
+    fn read(
+        &self,
+        reader: &FieldReader,
+        row: &[u8],
+        shape: Shape,
+        position: impl FnOnce() -> Position,
+    ) -> SampleRow {
+        let (kind, reason) = match shape {
+            Shape::FieldCount(_) | Shape::FieldTooLong => {
+                return SampleRow { fields: self.texts(reader, row), fault: None };
+            }
+            Shape::TextAfterQuote => (RejectKind::TextAfterQuote, "text after a closing quote"),
+            Shape::NeverClosed | Shape::RunsOn | Shape::RowTooLong => {
+                (RejectKind::QuoteNeverClosed, "a quote is never closed")
+            }
+        };
+        let fault = Complaint { position: position(), kind, reason: reason.to_owned() };
+        let fields = self.texts(reader, &requoted(self.dialect, row));
+        SampleRow { fields, fault: Some(fault) }
+    }
+
+    fn texts(&self, reader: &FieldReader, row: &[u8]) -> Vec<Vec<u8>> {
+        let text = |field: Range<usize>| reader.text(&row[field]).into_owned();
+        fields_of_row(self.dialect, row).map(text).collect()
     }
 
     /// Visits each field of the rows of so many fields, but for the first `skip` rows; returns how many
@@ -211,28 +314,6 @@ impl<'a> SampleRows<'a> {
     }
 }
 
-fn fields_of(
-    dialect: &Dialect,
-    reader: &FieldReader,
-    text: &[u8],
-    row: &Misshapen,
-) -> Result<Vec<Vec<u8>>> {
-    match row.shape {
-        Shape::TextAfterQuote => {
-            Err(header_error("text after a closing quote in the first row".to_owned()))
-        }
-        Shape::NeverClosed | Shape::RunsOn | Shape::RowTooLong => {
-            Err(header_error("a quote in the first row is never closed".to_owned()))
-        }
-        Shape::FieldCount(_) | Shape::FieldTooLong => {
-            let row = &text[row.start..row.end];
-            Ok(fields_of_row(dialect, row)
-                .map(|field| reader.text(&row[field]).into_owned())
-                .collect())
-        }
-    }
-}
-
 /// Refuses what is not CSV at all. A character may be cut where the sample is.
 pub(super) fn check_text(bytes: &[u8], whole: bool) -> Result<()> {
     let invalid = match std::str::from_utf8(bytes) {
@@ -254,7 +335,8 @@ mod tests {
     use super::*;
 
     fn header(text: &str, whole: bool, dialect: &Dialect) -> Option<Vec<String>> {
-        read_header(Sample { bytes: text.as_bytes(), whole }, dialect).unwrap()
+        let header = read_header(Sample { bytes: text.as_bytes(), whole }, dialect).unwrap();
+        header.map(|header| header.sound().unwrap())
     }
 
     #[test]
@@ -265,12 +347,45 @@ mod tests {
         assert_eq!(header("a,b", false), None);
         assert_eq!(header("\"a\nb", false), None);
         assert_eq!(header("", true), None);
-        for bad in ["\"a\"x\n", "\"a", "\"a\nb"] {
-            let sample = Sample { bytes: bad.as_bytes(), whole: true };
-            let error = read_header(sample, &Dialect::default()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::SourceInvalid, "{bad}");
-            assert!(error.position().is_some() && error.advice().is_some());
+    }
+
+    #[test]
+    fn a_header_whose_quotes_make_no_sense_is_read_as_likely_meant_and_told() {
+        let dialect = Dialect { skip_lines: 1, ..Dialect::default() };
+        for (text, names, kind) in [
+            ("\"a\"x,b\n1,2\n", ["ax", "b"], RejectKind::TextAfterQuote),
+            ("\"a,b\n1,2\n", ["\"a", "b"], RejectKind::QuoteNeverClosed),
+        ] {
+            let text = format!("notes\n{text}");
+            let sample = Sample { bytes: text.as_bytes(), whole: true };
+            let header = read_header(sample, &dialect).unwrap().unwrap();
+            assert_eq!(header.names, names);
+            let position = Position { line: 2, byte: 6, column: None };
+            let fault = header.fault.clone().unwrap();
+            assert_eq!((fault.kind, &fault.position), (kind, &position));
+            let error = header.sound().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::SourceInvalid);
+            assert_eq!(error.position(), Some(&position));
+            assert!(error.advice().is_some());
         }
+    }
+
+    #[test]
+    fn a_header_may_have_delimiters_too_many() {
+        let strays = |text: &str, header_rows| {
+            let dialect = Dialect { header_rows, ..Dialect::default() };
+            has_stray_delimiters(Sample { bytes: text.as_bytes(), whole: true }, &dialect)
+        };
+        assert!(strays("a,,b\n1,2\n3,4\n", 1));
+        assert!(strays(",a,b, \n1,2\n3\n4,5\n", 1));
+        assert!(!strays("a,,b\n1,2,3\n3,4\n5,6\n", 1));
+        assert!(!strays("a,,b\n1\n3,4\n", 1));
+        assert!(!strays("a,,b\n", 1));
+        assert!(!strays("a,b\n1,2\n", 1));
+        assert!(!strays(",,\n1,2\n", 1));
+        assert!(!strays("a,,b\n1,2\n", 0));
+        let dialect = Dialect { skips_unnamed: true, ..Dialect::default() };
+        assert_eq!(header("a,,b\n1,2\n", true, &dialect).unwrap(), ["a", "b"]);
     }
 
     #[test]
@@ -282,6 +397,10 @@ mod tests {
             let given = Dialect { header_rows, columns: columns.clone(), ..Dialect::default() };
             assert_eq!(header("1,\"2\n", true, &given).unwrap(), ["a", "b", "A_2"]);
             assert_eq!(header("\n", true, &given), None);
+            let after_notes = Dialect { skip_lines: 2, ..given };
+            assert_eq!(header("x\ny\n", true, &after_notes).unwrap(), ["a", "b", "A_2"]);
+            assert_eq!(header("x\n", false, &after_notes), None);
+            assert_eq!(header("", true, &after_notes), None);
         }
     }
 

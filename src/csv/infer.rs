@@ -26,8 +26,8 @@ pub struct Inference {
     columns: Vec<(String, Evidence)>,
     /// The columns of samples without names, by position.
     unnamed: Vec<Evidence>,
-    /// Whether a row that is not text says nothing, and is no error.
-    tolerates_bad_text: bool,
+    /// Whether a row that is not text says nothing, and is no error; nor are the quotes of a header.
+    tolerates_bad_rows: bool,
     rows: u64,
     rows_misshapen: u64,
 }
@@ -41,7 +41,7 @@ impl Inference {
             formats,
             columns: Vec::new(),
             unnamed: Vec::new(),
-            tolerates_bad_text: false,
+            tolerates_bad_rows: false,
             rows: 0,
             rows_misshapen: 0,
         }
@@ -52,10 +52,10 @@ impl Inference {
         Self { formats, ..self }
     }
 
-    /// Where values that are not text say nothing, and do not make a sample an error: the header must be
-    /// text all the same.
-    pub fn tolerating_bad_text(self, tolerates_bad_text: bool) -> Self {
-        Self { tolerates_bad_text, ..self }
+    /// Where values that are not text say nothing, and do not make a sample an error, nor does a header
+    /// whose quotes make no sense: it must be text all the same.
+    pub fn tolerating_bad_rows(self, tolerates_bad_rows: bool) -> Self {
+        Self { tolerates_bad_rows, ..self }
     }
 
     /// Takes the values of a sample into account, which is written in `dialect`. New columns come after
@@ -65,12 +65,13 @@ impl Inference {
     /// As [`read_header`], and where any part of the sample is not text, if that is not tolerated.
     pub fn observe(&mut self, sample: Sample<'_>, dialect: &Dialect) -> Result<()> {
         let is_text = match check_text(sample.bytes, sample.whole) {
-            Err(error) if !self.tolerates_bad_text => return Err(error),
+            Err(error) if !self.tolerates_bad_rows => return Err(error),
             checked => checked.is_ok(),
         };
-        let Some(names) = read_header(sample, dialect)? else {
+        let Some(header) = read_header(sample, dialect)? else {
             return Ok(());
         };
+        let names = if self.tolerates_bad_rows { header.names } else { header.sound()? };
         let mut folded = HashSet::new();
         if let Some(twice) = names.iter().find(|name| !folded.insert((self.fold)(name))) {
             return Err(header_error(format!(
@@ -448,7 +449,7 @@ mod tests {
             assert_eq!(error.position(), Some(&Position { line, byte, column: None }));
         }
         let (bytes, ..) = cases[2];
-        let mut tolerant = Inference::new(str::to_owned).tolerating_bad_text(true);
+        let mut tolerant = Inference::new(str::to_owned).tolerating_bad_rows(true);
         tolerant.observe(Sample { bytes, whole: true }, &Dialect::default()).unwrap();
         assert_eq!(tolerant.finish().field(1).data_type(), &DataType::Int64);
         let cut = Sample { bytes: b"a\n1\n\xC3", whole: false };

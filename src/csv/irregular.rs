@@ -7,6 +7,7 @@ use super::column::Rows;
 use super::decode::{Limits, LongRows, RowRules, ShortRows, Target};
 use super::dialect::{Dialect, FieldReader};
 use super::reject::{Fault, Faults, FieldAt, RejectKind};
+use super::requote::requoted;
 use super::row::fields_of_row;
 use super::structure::{Misshapen, Shape};
 use crate::memory::display_bytes;
@@ -29,7 +30,7 @@ pub(super) struct Irregular {
     pub(super) missing: usize,
     /// The part of the text with the fields that are too many, where they are to be kept.
     surplus: Option<Range<usize>>,
-    /// Whether it cannot be told apart into fields, so that it is to be kept as it is.
+    /// Whether its quotes make no sense, so that it is to be kept as it is, whatever was read of it.
     pub(super) is_raw: bool,
     /// Whether something in it is no text.
     pub(super) is_mended: bool,
@@ -102,10 +103,28 @@ impl IrregularReader {
         if !is_tolerated {
             faults.add_fault(row, Fault { kind, reason, field: None });
         }
-        if matches!(misshapen.shape, Shape::FieldCount(_)) && (is_tolerated || self.rules.rescue) {
-            return self.split(row, buffer, range, faults);
+        match misshapen.shape {
+            Shape::FieldCount(_) if is_tolerated || self.rules.rescue => {
+                self.split(row, buffer, range, faults)
+            }
+            Shape::TextAfterQuote | Shape::NeverClosed | Shape::RunsOn if self.rules.rescue => {
+                let text = self.requoted(&buffer[range.clone()]);
+                let read = text.map(|text| self.split_text(row, range.clone(), &text, faults));
+                let irregular = read.unwrap_or_else(|| Irregular::unread(row, range));
+                Irregular { is_raw: true, ..irregular }
+            }
+            _ => Irregular { is_raw: true, ..Irregular::unread(row, range) },
         }
-        Irregular { is_raw: true, ..Irregular::unread(row, range) }
+    }
+
+    /// The text of a row whose quotes make no sense, as it is likely meant, where it then is no longer
+    /// than it may be.
+    fn requoted(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let text = requoted(&self.dialect, bytes);
+        let is_short = |field: Range<usize>| field.len() <= self.limits.field_bytes_max;
+        let is_within_limits = text.len() <= self.limits.row_bytes_max
+            && fields_of_row(&self.dialect, &text).all(is_short);
+        is_within_limits.then_some(text)
     }
 
     /// Reads a row of sound quotes: all that it has of the fields that are expected.
@@ -117,6 +136,17 @@ impl IrregularReader {
         faults: &mut Faults,
     ) -> Irregular {
         let bytes = &buffer[range.clone()];
+        self.split_text(row, range, bytes, faults)
+    }
+
+    /// Reads `bytes` as the row that is at `range`.
+    fn split_text(
+        &self,
+        row: usize,
+        range: Range<usize>,
+        bytes: &[u8],
+        faults: &mut Faults,
+    ) -> Irregular {
         let mended = self.mended(row, bytes, faults);
         let (text, is_mended) = match mended {
             Ok(None) => (bytes.to_vec(), false),

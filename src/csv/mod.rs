@@ -42,6 +42,7 @@ mod lines;
 mod marks;
 mod offsets;
 mod reject;
+mod requote;
 mod rescue;
 mod row;
 mod structure;
@@ -59,7 +60,7 @@ pub use encoding::{
     find_encoding,
 };
 pub use format::{BinaryFormat, Formats, ValueFormat};
-pub use header::{Sample, folded_name, legal_name, read_header};
+pub use header::{Header, Sample, folded_name, legal_name, read_header};
 pub use infer::Inference;
 pub use offsets::{OFFSETS_BYTES_MAX, OffsetMap};
 pub use reject::{Complaint, Reject, RejectKind};

@@ -25,7 +25,7 @@ struct Keys {
     surplus: String,
     /// How many fields are missing.
     missing: String,
-    /// A row that cannot be told apart into fields.
+    /// A row whose quotes make no sense, or that is too long to be told apart into fields.
     raw: String,
     /// A row that is not text, byte by byte in base64.
     raw_base64: String,

@@ -25,7 +25,11 @@ pub(super) fn fields_of_row<'a>(
 
 /// Where the delimiter after the field at `start` is.
 fn end_of_field(dialect: &Dialect, row: &[u8], start: usize) -> Option<usize> {
-    let mut position = after_quotes(dialect, row, start).unwrap_or(start);
+    delimiter_after(dialect, row, after_quotes(dialect, row, start).unwrap_or(start))
+}
+
+/// Where the next delimiter is that no escape makes data, from a `position` outside of quotes.
+pub(super) fn delimiter_after(dialect: &Dialect, row: &[u8], mut position: usize) -> Option<usize> {
     while position < row.len() {
         if row[position..].starts_with(&dialect.delimiter) {
             return Some(position);

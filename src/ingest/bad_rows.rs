@@ -53,6 +53,11 @@ impl<'a> Judge<'a> {
         &self.findings
     }
 
+    /// Tells of what is wrong with a header, which is no row.
+    pub fn tell(&mut self, complaint: &Complaint) {
+        self.findings.first.push(RejectReport::from(complaint));
+    }
+
     /// Takes some rows into account.
     ///
     /// # Errors

@@ -8,9 +8,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
-use super::schema::formats;
+use super::schema::{formats, new_column};
 use super::widen;
 use crate::config::{
     ColumnOptions, DriftOptions, Feed, MatchBy, MissingColumns, NameCase, NewColumns,
@@ -270,8 +270,8 @@ pub(super) fn change<'a>(
     inferred: &Schema,
     wider: Option<WiderTypes>,
 ) -> SchemaChange {
-    let types: HashMap<String, &DataType> =
-        inferred.fields().iter().map(|f| (folded_name(f.name()), f.data_type())).collect();
+    let columns: HashMap<String, &FieldRef> =
+        inferred.fields().iter().map(|field| (folded_name(field.name()), field)).collect();
     let mut change = SchemaChange::default();
     let mut seen = HashSet::new();
     let mut needs_rescued = false;
@@ -290,16 +290,10 @@ pub(super) fn change<'a>(
         }
         for name in &drift.new {
             let folded = folded_name(name);
-            let Some(&inferred) = types.get(&folded) else { continue };
+            let Some(&inferred) = columns.get(&folded) else { continue };
             if seen.insert(folded) {
-                let legal = legal_name(name);
-                let wanted = feed.columns.get(name).or_else(|| feed.columns.get(&legal));
-                let data_type = match wanted.and_then(ColumnOptions::type_in_new_table) {
-                    Some(wanted) => wanted,
-                    None if !feed.csv.infer => DataType::Utf8,
-                    None => inferred.clone(),
-                };
-                change.added.push(Arc::new(Field::new(legal, data_type, true)));
+                let named = Field::new(name, inferred.data_type().clone(), true);
+                change.added.push(Arc::new(new_column(feed, &named)));
             }
         }
     }
@@ -314,7 +308,7 @@ fn has_rows(sample: Sample<'_>, dialect: &Dialect) -> Result<bool> {
     if !sample.whole {
         return Ok(true);
     }
-    let mut inference = Inference::new(folded_name).tolerating_bad_text(true);
+    let mut inference = Inference::new(folded_name).tolerating_bad_rows(true);
     inference.observe(sample, dialect)?;
     Ok(inference.rows() > 0)
 }

@@ -12,7 +12,9 @@ use super::task::{Facts, Task};
 use super::text::TextReader;
 use crate::commit::Pin;
 use crate::config::{BadRows, Feed};
-use crate::csv::{DETECTION_BYTES_MAX, Decoded, Decoder, Detection, Reject, Sample, detect};
+use crate::csv::{
+    Complaint, DETECTION_BYTES_MAX, Decoded, Decoder, Detection, Header, Reject, Sample, detect,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Entry;
 use crate::receipt::Observer;
@@ -216,7 +218,9 @@ impl<'a> Rows<'a> {
             let sample = Sample { bytes: &self.buffer, whole: self.at_end };
             let header = crate::csv::read_header(sample, &dialect);
             if let Some(header) = header.map_err(|error| self.reader.locate(error))? {
-                let fit = matcher.fit(&header, &dialect, self.limits.decode, sample)?;
+                let names = self.names_of(header)?;
+                let sample = Sample { bytes: &self.buffer, whole: self.at_end };
+                let fit = matcher.fit(&names, &dialect, self.limits.decode, sample)?;
                 return match fit {
                     Fit::Fits(plan) => {
                         let decoder = Decoder::new(plan, &dialect, self.limits.decode)?;
@@ -243,6 +247,17 @@ impl<'a> Rows<'a> {
             }
             self.fill().await?;
         }
+    }
+
+    /// The names that a header has. What is wrong with it is told, or fails the object as a bad row does.
+    fn names_of(&mut self, header: Header) -> Result<Vec<String>> {
+        if self.feed.csv.bad_rows == BadRows::Fail {
+            return header.sound().map_err(|error| self.reader.locate(error));
+        }
+        if let Some(fault) = header.fault {
+            self.judge.tell(&Complaint { position: self.reader.located(fault.position), ..fault });
+        }
+        Ok(header.names)
     }
 
     /// Reads one more chunk behind what the buffer holds.

@@ -16,12 +16,16 @@ use crate::csv::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Layout, TableDefinition};
 
+/// What a column's metadata calls the name that the header has for it, where the table's is another.
+const HEADER_NAME: &str = "lakefeed.headerName";
+
 /// Objects whose rows are looked at to infer a table's columns.
 pub(super) const SAMPLE_OBJECTS_MAX: usize = 16;
 
 /// What a sample of the objects says of their columns.
 pub(super) struct Observed {
-    /// The columns of them all, in order of their first appearance; nothing where no row was seen.
+    /// The columns of them all, in order of their first appearance; nothing where it takes a row to know
+    /// their types, and none was seen.
     pub schema: Result<Option<Schema>>,
     /// Objects that are no CSV.
     pub failed: Vec<(Task, Error)>,
@@ -45,7 +49,7 @@ pub(super) async fn observe_some(
         Observed { schema: Ok(None), failed: vec![], tasks: vec![], dialects: HashMap::new() };
     let mut inference = Inference::new(folded_name)
         .with_formats(formats(feed))
-        .tolerating_bad_text(feed.csv.bad_rows != BadRows::Fail);
+        .tolerating_bad_rows(feed.csv.bad_rows != BadRows::Fail);
     let bytes_max = usize::try_from(feed.sample_bytes_max).unwrap_or(usize::MAX);
     let share = bytes_max / tasks.len().clamp(1, SAMPLE_OBJECTS_MAX);
     let mut with_rows = 0;
@@ -70,10 +74,41 @@ pub(super) async fn observe_some(
             }
         }
     }
-    if with_rows > 0 {
-        observed.schema = Ok(Some(inference.finish()));
+    let schema = inference.finish();
+    if with_rows > 0 || has_types(feed, &schema) {
+        observed.schema = Ok(Some(schema));
     }
     observed
+}
+
+/// Whether the feed says the types of all columns, so that it takes no row to know them.
+fn has_types(feed: &Feed, schema: &Schema) -> bool {
+    let is_said = |field: &Arc<Field>| !feed.csv.infer || said_type(feed, field.name()).is_some();
+    !schema.fields().is_empty() && schema.fields().iter().all(is_said)
+}
+
+/// The type that the feed says for a column of this name in the header, in a table that has none yet.
+fn said_type(feed: &Feed, header_name: &str) -> Option<DataType> {
+    let columns = &feed.columns;
+    let said = columns.get(header_name).or_else(|| columns.get(&legal_name(header_name)));
+    said.and_then(ColumnOptions::type_in_new_table)
+}
+
+/// The column that a table is given for one of the objects, which was inferred to be this. Where the
+/// header has another name than the table can have, the column remembers it.
+pub(super) fn new_column(feed: &Feed, inferred: &Field) -> Field {
+    let header_name = inferred.name();
+    let name = legal_name(header_name);
+    let metadata = match name == *header_name {
+        true => HashMap::new(),
+        false => HashMap::from([(HEADER_NAME.to_owned(), header_name.clone())]),
+    };
+    let data_type = match said_type(feed, header_name) {
+        Some(said) => said,
+        None if !feed.csv.infer => DataType::Utf8,
+        None => inferred.data_type().clone(),
+    };
+    Field::new(name, data_type, true).with_metadata(metadata)
 }
 
 /// Takes the first `bytes` of an object into account, or, if no row ends there, `bytes_max`; says
@@ -129,16 +164,10 @@ pub(super) fn define(feed: &Feed, inferred: &Schema) -> Result<TableDefinition> 
     let mut overrides: HashSet<&String> = feed.columns.keys().collect();
     let mut names = HashSet::new();
     for field in inferred.fields() {
-        let name = legal_name(field.name());
-        let wanted = feed.columns.get(field.name()).or_else(|| feed.columns.get(&name));
-        overrides.retain(|column| *column != field.name() && **column != name);
-        let data_type = match wanted.and_then(ColumnOptions::type_in_new_table) {
-            Some(wanted) => wanted,
-            None if !feed.csv.infer => DataType::Utf8,
-            None => field.data_type().clone(),
-        };
-        names.insert(name.to_lowercase());
-        fields.push(Field::new(name, data_type, true));
+        let column = new_column(feed, field);
+        overrides.retain(|known| *known != field.name() && *known != column.name());
+        names.insert(column.name().to_lowercase());
+        fields.push(column);
     }
     // One that is added later has its type by then.
     overrides.retain(|_| feed.drift.new_columns != NewColumns::Add);

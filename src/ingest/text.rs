@@ -5,7 +5,7 @@ use crate::csv::{
     BadBytes, Detection, DialectReport, ENCODING_SAMPLE_BYTES_MAX, EncodingOption, FoundEncoding,
     OFFSETS_BYTES_MAX, OffsetMap, Transcoder, find_encoding,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Position, Result};
 use crate::source::{Compression, SourceObject, SourceReader};
 
 /// How much is transcoded at once, but for the sample that an encoding is detected by.
@@ -134,13 +134,16 @@ impl TextReader {
     /// An error of a place in the text, of a line that no decoder was given yet, as one of a place in
     /// the object.
     pub fn locate(&self, error: Error) -> Error {
-        match (self.offsets(), error.position().cloned()) {
-            (Some(offsets), Some(mut position)) => {
-                position.byte = offsets.original_of(position.byte);
-                error.with_position(position)
-            }
-            _ => error,
+        match error.position().cloned() {
+            Some(position) => error.with_position(self.located(position)),
+            None => error,
         }
+    }
+
+    /// A place in the text, of a line that no decoder was given yet, as one in the object.
+    pub fn located(&self, position: Position) -> Position {
+        let byte = self.offsets().map(|offsets| offsets.original_of(position.byte));
+        Position { byte: byte.unwrap_or(position.byte), ..position }
     }
 
     /// Bytes read so far, as stored.
@@ -164,7 +167,7 @@ mod tests {
 
     use super::*;
     use crate::csv::{DecodePlan, Decoder, Dialect, EncodingEvidence, Limits, Target};
-    use crate::error::{ErrorKind, Position};
+    use crate::error::ErrorKind;
     use crate::store::Stores;
 
     async fn reader(bytes: Vec<u8>, options: &[(&str, &str)]) -> TextReader {

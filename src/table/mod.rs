@@ -185,7 +185,7 @@ pub enum Checkpoint {
 /// A table that does not exist yet.
 #[derive(Debug, Clone)]
 pub struct TableDefinition {
-    /// Columns, in order, with logical names. Every column is nullable.
+    /// Columns, in order, with logical names and what their metadata is to be. Every column is nullable.
     pub schema: SchemaRef,
     /// The names of the partition columns, in order.
     pub partition_by: Vec<String>,

@@ -68,13 +68,33 @@ fn fields_too_many_are_kept_in_order() {
 }
 
 #[test]
-fn a_row_that_cannot_be_told_apart_is_kept_whole() {
+fn a_row_whose_quotes_make_no_sense_is_read_as_likely_meant_and_kept_whole() {
     let (cells, json, kinds) = rescued(b"1,\"a\"b\n");
-    assert_eq!(cells, [Cell::Null, Cell::Null]);
+    assert_eq!(cells, pair(1, "ab"));
     assert_eq!(json, r#"{"_raw":"1,\"a\"b"}"#);
     assert_eq!(kinds, [RejectKind::TextAfterQuote]);
-    let (_, json, _) = rescued(b"1,\"a\"\xFF\n");
+    let (cells, json, _) = rescued(b"1,\"a\n");
+    assert_eq!(cells, pair(1, "\"a"));
+    assert_eq!(json, r#"{"_raw":"1,\"a"}"#);
+    let (cells, json, kinds) = rescued(b"\"1,\"a\",b\n");
+    assert_eq!(cells, [Cell::Null, Cell::Text(b"a".into())]);
+    assert_eq!(json, r#"{"id":"\"1","_surplus":["b"],"_raw":"\"1,\"a\",b"}"#);
+    assert_eq!(kinds[0], RejectKind::TextAfterQuote);
+    let (cells, json, _) = rescued(b"1,\"a\"\xFF\n");
+    assert_eq!(cells, pair(1, "a\u{FFFD}"));
     assert_eq!(json, "{\"_raw\":\"1,\\\"a\\\"\u{FFFD}\",\"_raw_base64\":\"MSwiYSL/\"}");
+}
+
+#[test]
+fn a_field_that_its_quotes_make_too_long_is_not_read() {
+    let dialect = Dialect { header_rows: 0, ..Dialect::default() };
+    let limits = Limits { field_bytes_max: 6, ..Limits::default() };
+    let text = b"1,\"abcdefgh\"i\n2,b\n";
+    let decoded = decode(&rescuing(RESCUE), &dialect, limits, text, &[usize::MAX]).unwrap();
+    let raw = r#"{"_raw":"1,\"abcdefgh\"i"}"#;
+    let rows = cells(&decoded[0].batch);
+    assert_eq!(rows[0], [Cell::Null, Cell::Null, Cell::Text(raw.as_bytes().into())]);
+    assert_eq!(rows.len(), 2);
 }
 
 #[test]
@@ -162,9 +182,9 @@ fn what_must_not_be_null_is_rejected() {
         decode(&plan, &Dialect::default(), Limits::default(), text, &[usize::MAX]).unwrap();
     let kinds: Vec<_> = decoded[0].rejects.iter().map(|reject| reject.complaint.kind).collect();
     use RejectKind::{BadValue, MissingValue};
-    assert_eq!(kinds, [BadValue, MissingValue, MissingValue]);
-    assert_eq!(decoded[0].batch.num_rows(), 1);
-    assert_eq!(decoded[0].rescued.len(), 1);
+    assert_eq!(kinds, [BadValue, MissingValue]);
+    assert_eq!(decoded[0].batch.num_rows(), 2);
+    assert_eq!(decoded[0].rescued.len(), 2);
 }
 
 #[test]
