@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "../fuzz/checks.rs"]
+#[path = "../fuzz/checks/mod.rs"]
 mod checks;
 
 use std::path::Path;
@@ -68,4 +68,19 @@ fn any_bytes_have_a_dialect() {
 #[test]
 fn any_bytes_are_an_event_or_refused() {
     replay("event", checks::event);
+}
+
+#[test]
+fn any_bytes_are_text_of_any_encoding_and_its_lines_are_found() {
+    replay("transcoding", checks::transcoding);
+}
+
+#[test]
+fn any_bytes_are_decompressed_alike_and_within_limits_or_refused() {
+    replay("decompression", checks::decompression);
+}
+
+#[test]
+fn a_bomb_is_refused_by_its_ratio() {
+    checks::bomb();
 }

@@ -81,6 +81,16 @@ impl Transcoder {
         self.mark_bytes -= mark;
         self.original += mark as u64;
         bytes = &bytes[mark..];
+        // The first character may be a mark that the decoder passes over: what follows has its own place.
+        while self.text == 0
+            && let Some((first, rest)) = bytes.split_at_checked(1)
+        {
+            self.append(first, false, text);
+            if self.text > 0 {
+                self.offsets.record(self.text, self.original);
+            }
+            bytes = rest;
+        }
         while let Some(end) = self.line_end(bytes) {
             let (line, rest) = bytes.split_at(end);
             self.append(line, false, text);
@@ -274,6 +284,23 @@ mod tests {
         let (text, lines) = read("utf-16le", b"\xFF\xFE\x00\xD8\n\0b", BadBytes::BadRow);
         assert_eq!(text, b"\xFF\n\xFF");
         assert_eq!(lines, [2, 6]);
+    }
+
+    #[test]
+    fn a_row_after_a_mark_in_the_text_is_found() {
+        for (encoding, bytes, place) in [
+            ("gb18030", &b"\x84\x31\x95\x33a"[..], 4),
+            ("utf-16le", b"\xFF\xFE\xFF\xFEa\0", 4),
+            ("utf-8", b"\xEF\xBB\xBFa", 3),
+        ] {
+            for slices in cuts(bytes) {
+                let mut transcoder = transcoder(encoding, bytes, BadBytes::Replace).unwrap();
+                let mut text = Vec::new();
+                slices.iter().for_each(|slice| transcoder.transcode(slice, false, &mut text));
+                assert_eq!(text, "\u{FEFF}a".as_bytes());
+                assert_eq!(transcoder.offsets().original_of(3), place, "{encoding}");
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! The fuzzer drives these; `tests/fuzz.rs` replays its corpus and changes it a little, in every run.
 
-#![allow(dead_code)]
+// Each target uses one of them.
+#![allow(dead_code, unused_imports)]
 
 use std::sync::Arc;
 
@@ -12,6 +13,12 @@ use lakefeed::csv::{
     Sample, Target, detect, read_header,
 };
 use lakefeed::error::Error;
+
+mod decompression;
+mod transcoding;
+
+pub use decompression::{bomb, decompression};
+pub use transcoding::transcoding;
 
 /// The first bytes choose dialect, limits and cuts; the rest is the object.
 pub fn decoder(data: &[u8]) {
