@@ -8,6 +8,8 @@ use std::time::Duration;
 pub mod delta;
 #[cfg(feature = "aws")]
 pub mod dynamodb;
+#[cfg(feature = "iceberg")]
+pub mod iceberg;
 pub mod leases;
 pub mod liar;
 pub mod log_entries;
@@ -66,6 +68,14 @@ macro_rules! on_every_store {
 
 /// Holds every table to the promises: here is where one is added.
 macro_rules! on_every_table {
+    ($promises:tt) => {
+        on_every_delta_table!($promises);
+        conformance!(tables: iceberg_on_memory, iceberg_on_local, iceberg_on_s3 => $promises);
+    };
+}
+
+/// Holds those tables to the promises whose rows can be taken away, and whose columns can change.
+macro_rules! on_every_delta_table {
     ($promises:tt) => {
         conformance!(
             tables: delta_on_memory, delta_on_local, delta_on_s3, delta_through_dynamodb => $promises

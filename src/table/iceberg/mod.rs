@@ -169,6 +169,12 @@ impl IcebergTable {
         }
     }
 
+    /// Whether the table has gone on from what was loaded.
+    async fn is_left(&self, loaded: &Loaded) -> Result<bool> {
+        let newest = self.catalog.load().await?;
+        Ok(newest.is_none_or(|newest| newest.location != loaded.location))
+    }
+
     fn not_yet(&self, what: &str) -> Error {
         unsupported(&self.uri, format!("Lakefeed does not {what} Iceberg tables yet"), WAY_OUT)
     }
@@ -249,7 +255,15 @@ impl Table for IcebergTable {
         let loaded = self.loaded(base)?;
         let metadata = &loaded.metadata;
         let stamp = Stamp::draw(metadata, &self.entropy, self.now_millis());
-        let before = self.manifest_list(metadata).await?;
+        let before = match self.manifest_list(metadata).await {
+            // The pinned snapshot may have been expired, since others have left it behind.
+            Err(error)
+                if error.kind() == ErrorKind::TableInvalid && self.is_left(loaded).await? =>
+            {
+                return Ok(CommitOutcome::Conflict);
+            }
+            before => before?,
+        };
         let manifests =
             compose::manifests(metadata, &base.layout, append, before.as_ref(), &stamp).await?;
         let pointer = (pointer_key(ledger), pointer.to_string());

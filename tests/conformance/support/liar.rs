@@ -44,7 +44,12 @@ pub fn store(lie: Lie) -> Opened<Store> {
 
 /// A table on it.
 pub fn delta(lie: Lie) -> Opened<tables::Lake> {
-    Ok(tables::delta_on(store(lie)?))
+    tables::delta_on(store(lie)?)
+}
+
+/// The same of the other format.
+pub fn iceberg(lie: Lie) -> Opened<tables::Lake> {
+    tables::iceberg_on(store(lie)?)
 }
 
 #[derive(Debug)]
