@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::time::Duration;
 
+#[cfg(feature = "delta")]
 pub mod delta;
 #[cfg(feature = "aws")]
 pub mod dynamodb;
@@ -12,6 +13,7 @@ pub mod dynamodb;
 pub mod iceberg;
 pub mod leases;
 pub mod liar;
+#[cfg(feature = "delta")]
 pub mod log_entries;
 #[cfg(feature = "aws")]
 pub mod s3;

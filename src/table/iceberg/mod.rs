@@ -70,7 +70,8 @@ impl IcebergTable {
         source_column: Option<&str>,
     ) -> Self {
         Self {
-            uri: location.uri.clone(),
+            // As metadata has addresses.
+            uri: location.uri.trim_end_matches('/').to_owned(),
             root: location.path.clone(),
             store: Arc::clone(&location.store),
             stores: Arc::clone(&environment.stores),

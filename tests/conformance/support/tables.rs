@@ -29,7 +29,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value as Json;
 
 use super::stores::Store;
-use super::{Opened, delta, stores};
+use super::{Opened, stores};
 
 /// The ledger that most promises are about.
 pub const LEDGER: &str = "default";
@@ -75,6 +75,7 @@ impl Differences {
     }
 }
 
+#[cfg(feature = "delta")]
 const OF_DELTA: Differences = Differences {
     decides_before_the_log: false,
     is_commit: |path| !path.as_ref().contains("/.tmp/"),
@@ -434,7 +435,7 @@ impl Clock for Hurried {
 
 #[cfg(feature = "delta")]
 pub fn delta_on(store: Store) -> Opened<Lake> {
-    let format = Box::new(delta::Delta { entries: None });
+    let format = Box::new(super::delta::Delta { entries: None });
     Ok(Lake::new(store, config::Format::Delta, format, OF_DELTA))
 }
 
@@ -489,7 +490,7 @@ pub fn delta_through_dynamodb() -> Opened<Lake> {
         can: Differences { decides_before_the_log: true, ..OF_DELTA },
         commit: CommitProtocol::DynamoDb,
         aws,
-        format: Box::new(delta::Delta { entries: Some(entries) }),
+        format: Box::new(super::delta::Delta { entries: Some(entries) }),
         ..delta_on(store)?
     })
 }

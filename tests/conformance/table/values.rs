@@ -195,7 +195,7 @@ async fn a_partition_of_any_text_comes_back(lake: Lake) {
     assert_eq!(added.len(), texts.len());
     for file in added {
         let [row] = lake.files().rows_of(&file.path).await.try_into().unwrap();
-        let (stored, partition) = row.split_once(" text=").unwrap_or((&row, ""));
+        let (stored, partition) = row.split_once(" text=").unwrap_or((row.as_str(), ""));
         let id: usize = stored.strip_prefix("id=").unwrap().parse().unwrap();
         assert_eq!(file.partition["text"].as_deref(), texts[id]);
         let mut bound = json!({"id": id});
