@@ -36,6 +36,14 @@ const TOTALS: [(&str, &str); 6] = [
     ("total-equality-deletes", "added-equality-deletes"),
 ];
 
+/// Lists in metadata, and what they are in the order of.
+const ORDERS: [(&str, &str); 4] = [
+    ("snapshots", "sequence-number"),
+    ("schemas", "schema-id"),
+    ("partition-specs", "spec-id"),
+    ("sort-orders", "order-id"),
+];
+
 /// The files beside the metadata that an append names.
 pub(super) struct Manifests {
     /// The manifest of the files that it adds, if it adds some.
@@ -281,6 +289,12 @@ fn change(
     let mut outcome = serde_json::to_value(&built.metadata).map_err(unwritable)?;
     // The library asks its own clock where no snapshot says when.
     outcome["last-updated-ms"] = millis.into();
+    // The library keeps these in no order; people and other writers know them in this one.
+    for (list, key) in ORDERS {
+        if let Some(list) = outcome[list].as_array_mut() {
+            list.sort_by_key(|item| item[key].as_i64());
+        }
+    }
     let outcome = serde_json::to_vec(&outcome).map_err(unwritable)?.into();
     Ok(Change { requirements, updates: built.changes, outcome, version })
 }
