@@ -88,17 +88,17 @@ impl Settings {
 }
 
 impl Settings {
-    /// What commands on the table at `address` need to know, by the first feed into it: how it is
-    /// committed to, how its address is written where that counts, and which column names the
-    /// sources; without a feed, as by default.
+    /// What commands on the table at `address` need to know, by the first feed into it: its format,
+    /// how it is committed to, how its address is written where that counts, and which column names
+    /// the sources; without a feed, as by default.
     pub fn feed_of_table(&self, address: &str) -> Feed {
         let known = self.feeds.iter().find(|feed| is_same_table(&feed.table, address));
-        let Some(Feed { table, commit, source_file_column, target_file_bytes, .. }) =
+        let Some(Feed { table, format, commit, source_file_column, target_file_bytes, .. }) =
             known.cloned()
         else {
             return Feed { table: address.to_owned(), ..Feed::default() };
         };
-        Feed { table, commit, source_file_column, target_file_bytes, ..Feed::default() }
+        Feed { table, format, commit, source_file_column, target_file_bytes, ..Feed::default() }
     }
 
     /// Refuses feeds of one table that would not exclude each other.
@@ -286,6 +286,10 @@ impl Feed {
         {
             return Err(wrong("commit is \"dynamodb\" for a table that is not on S3")
                 .with_advice("leave commit out, or give the table's s3:// or s3a:// address"));
+        }
+        if self.commit == CommitProtocol::DynamoDb && self.format != Format::Delta {
+            return Err(wrong("commit is \"dynamodb\" for a table that is not Delta")
+                .with_advice("leave commit out: that is how Delta tables are committed to"));
         }
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         if self.ledger.is_empty()

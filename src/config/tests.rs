@@ -276,3 +276,20 @@ fn a_command_that_names_a_table_commits_as_its_feeds_do() {
         assert_eq!((feed.table.as_str(), feed.commit), (table, commit), "{address}");
     }
 }
+
+#[test]
+fn only_delta_tables_are_committed_to_through_dynamodb() {
+    let text = feeds_into(&[("s3://lake/orders", "dynamodb")]);
+    Settings::parse(&text).unwrap();
+    let error = Settings::parse(&format!("{text}\nformat = \"iceberg\"")).unwrap_err();
+    assert!(error.to_string().contains("not Delta"), "{error}");
+}
+
+#[test]
+fn a_command_that_names_a_table_knows_its_format() {
+    let text =
+        "[[feed]]\nname = \"a\"\nsource = \"b/**\"\ntable = \"lake/orders\"\nformat = \"iceberg\"";
+    let settings = Settings::parse(text).unwrap();
+    assert_eq!(settings.feed_of_table("lake/orders").format, Format::Iceberg);
+    assert_eq!(settings.feed_of_table("lake/others").format, Format::Delta);
+}

@@ -20,6 +20,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "iceberg")]
+pub(crate) use statistics::{prefix, text_upper};
 pub use stored::StoredFile;
 pub use streamed::StreamedFile;
 pub use table_writer::{Destination, TableWriter};

@@ -167,14 +167,15 @@ fn shared_characters(one: &str, other: &str) -> usize {
 }
 
 /// At least every text whose first `kept` characters sort no later than those of `upper`.
-fn text_upper(upper: String, kept: usize) -> Option<String> {
+pub(crate) fn text_upper(upper: String, kept: usize) -> Option<String> {
     match prefix(&upper, kept) {
         whole if whole.len() == upper.len() => Some(upper),
         cut => next_after_all_that_start_with(cut),
     }
 }
 
-fn prefix(text: &str, characters: usize) -> &str {
+/// At most `characters` of the beginning of `text`: a text that sorts no later.
+pub(crate) fn prefix(text: &str, characters: usize) -> &str {
     match text.char_indices().nth(characters) {
         Some((end, _)) => &text[..end],
         None => text,

@@ -25,6 +25,8 @@ use crate::memory::MemoryBudget;
 
 #[cfg(feature = "delta")]
 pub mod delta;
+#[cfg(feature = "iceberg")]
+pub mod iceberg;
 mod origin;
 
 pub use origin::FileOrigin;
@@ -280,8 +282,10 @@ pub struct Layout {
     pub schema: SchemaRef,
     /// The same columns as the files name them, with Parquet field ids where the table has them.
     pub file_schema: SchemaRef,
-    /// The partition columns, as positions in [`Layout::schema`]. They are not stored in files.
+    /// The partition columns, as positions in [`Layout::schema`].
     pub partition_columns: Vec<usize>,
+    /// Whether files store them all the same, beside the table's metadata.
+    pub stores_partition_columns: bool,
     /// For each column of [`Layout::schema`], whether the table wants minimum and maximum.
     pub bounded_columns: Vec<bool>,
 }
@@ -289,7 +293,9 @@ pub struct Layout {
 impl Layout {
     /// The positions in [`Layout::schema`] of the columns that files store, in order.
     pub fn stored_columns(&self) -> Vec<usize> {
-        (0..self.schema.fields().len()).filter(|i| !self.partition_columns.contains(i)).collect()
+        let is_stored =
+            |i: &usize| self.stores_partition_columns || !self.partition_columns.contains(i);
+        (0..self.schema.fields().len()).filter(is_stored).collect()
     }
 }
 
@@ -466,7 +472,21 @@ pub fn open(environment: &Environment, feed: &Feed) -> Result<Box<dyn Table>> {
             }
         });
     }
+    #[cfg(feature = "iceberg")]
+    if feed.format == crate::config::Format::Iceberg {
+        let source_column = feed.source_file_column.as_deref();
+        return Ok(Box::new(iceberg::IcebergTable::new(environment, &location, source_column)));
+    }
     Err(Error::new(ErrorKind::Configuration, format!("this build has no {:?} tables", feed.format))
         .with_object(location.uri)
-        .with_advice("use format = \"delta\""))
+        .with_advice(format!("use {}", formats_of_this_build())))
+}
+
+fn formats_of_this_build() -> &'static str {
+    match (cfg!(feature = "delta"), cfg!(feature = "iceberg")) {
+        (true, true) => "format = \"delta\" or format = \"iceberg\"",
+        (true, false) => "format = \"delta\", or a build with the feature iceberg",
+        (false, true) => "format = \"iceberg\", or a build with the feature delta",
+        (false, false) => "a build with the feature delta or iceberg",
+    }
 }

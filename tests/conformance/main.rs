@@ -9,7 +9,7 @@
 //! cargo test --test conformance local          one backend
 //! cargo test --test conformance store::        one suite
 //! ```
-#![cfg(feature = "delta")]
+#![cfg(any(feature = "delta", feature = "iceberg"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[macro_use]

@@ -5,11 +5,15 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::time::Duration;
 
+#[cfg(feature = "delta")]
 pub mod delta;
 #[cfg(feature = "aws")]
 pub mod dynamodb;
+#[cfg(feature = "iceberg")]
+pub mod iceberg;
 pub mod leases;
 pub mod liar;
+#[cfg(feature = "delta")]
 pub mod log_entries;
 #[cfg(feature = "aws")]
 pub mod s3;
@@ -66,6 +70,14 @@ macro_rules! on_every_store {
 
 /// Holds every table to the promises: here is where one is added.
 macro_rules! on_every_table {
+    ($promises:tt) => {
+        on_every_delta_table!($promises);
+        conformance!(tables: iceberg_on_memory, iceberg_on_local, iceberg_on_s3 => $promises);
+    };
+}
+
+/// Holds those tables to the promises whose rows can be taken away, and whose columns can change.
+macro_rules! on_every_delta_table {
     ($promises:tt) => {
         conformance!(
             tables: delta_on_memory, delta_on_local, delta_on_s3, delta_through_dynamodb => $promises

@@ -11,7 +11,13 @@ fn layout(columns: &[(&str, bool)]) -> Layout {
     fields.push(Field::new("_source_file", DataType::Utf8, true));
     let schema = Arc::new(Schema::new(fields));
     let bounded_columns = vec![true; schema.fields().len()];
-    Layout { file_schema: Arc::clone(&schema), schema, partition_columns: vec![], bounded_columns }
+    Layout {
+        file_schema: Arc::clone(&schema),
+        schema,
+        partition_columns: vec![],
+        stores_partition_columns: false,
+        bounded_columns,
+    }
 }
 
 fn orders() -> Layout {

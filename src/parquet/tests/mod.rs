@@ -35,7 +35,13 @@ fn small_limits() -> WriterLimits {
 fn layout(fields: Vec<Field>, partition_columns: Vec<usize>) -> Arc<Layout> {
     let schema = Arc::new(Schema::new(fields));
     let bounded_columns = vec![true; schema.fields().len()];
-    Arc::new(Layout { file_schema: schema.clone(), schema, partition_columns, bounded_columns })
+    Arc::new(Layout {
+        file_schema: schema.clone(),
+        schema,
+        partition_columns,
+        stores_partition_columns: false,
+        bounded_columns,
+    })
 }
 
 fn events_layout(partition_columns: Vec<usize>) -> Arc<Layout> {

@@ -94,6 +94,7 @@ pub(super) fn of(target: &Target) -> KernelResult<Layout> {
     let position = |name: &String| fields.iter().position(|field| field.name() == name);
     Ok(Layout {
         partition_columns: target.partition_by.iter().filter_map(position).collect(),
+        stores_partition_columns: false,
         schema: Arc::new(Schema::new(fields)),
         file_schema: Arc::new(Schema::new(file_fields)),
         bounded_columns,

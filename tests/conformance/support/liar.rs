@@ -43,8 +43,15 @@ pub fn store(lie: Lie) -> Opened<Store> {
 }
 
 /// A table on it.
+#[cfg(feature = "delta")]
 pub fn delta(lie: Lie) -> Opened<tables::Lake> {
-    Ok(tables::delta_on(store(lie)?))
+    tables::delta_on(store(lie)?)
+}
+
+/// The same of the other format.
+#[cfg(feature = "iceberg")]
+pub fn iceberg(lie: Lie) -> Opened<tables::Lake> {
+    tables::iceberg_on(store(lie)?)
 }
 
 #[derive(Debug)]

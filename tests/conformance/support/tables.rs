@@ -29,7 +29,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value as Json;
 
 use super::stores::Store;
-use super::{Opened, delta, stores};
+use super::{Opened, stores};
 
 /// The ledger that most promises are about.
 pub const LEDGER: &str = "default";
@@ -48,12 +48,52 @@ pub struct Lake {
 }
 
 /// Where tables differ, and Lakefeed does not mind.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Differences {
     /// A commit is decided before its file is put into the log, by an entry elsewhere: whoever loads
     /// the table finishes it.
     pub decides_before_the_log: bool,
+    /// Whether the file at a path is one that decides what a version is.
+    pub is_commit: fn(&Path) -> bool,
+    /// Whatever is loaded takes listings.
+    pub lists_to_load: bool,
+    /// Files store the columns too that the table is partitioned by.
+    pub stores_partition_columns: bool,
+    /// Bounds of time are whole milliseconds, and there are none of truth values.
+    pub coarse_bounds: bool,
+    /// The narrowest integers have this type.
+    pub narrowest_integer: DataType,
 }
+
+impl Differences {
+    /// The type of the table's column for one that was to be of `data_type`.
+    pub fn stored_type(&self, data_type: &DataType) -> DataType {
+        match data_type.primitive_width() < self.narrowest_integer.primitive_width() {
+            true if data_type.is_integer() => self.narrowest_integer.clone(),
+            _ => data_type.clone(),
+        }
+    }
+}
+
+#[cfg(feature = "delta")]
+const OF_DELTA: Differences = Differences {
+    decides_before_the_log: false,
+    is_commit: |path| !path.as_ref().contains("/.tmp/"),
+    lists_to_load: true,
+    stores_partition_columns: false,
+    coarse_bounds: true,
+    narrowest_integer: DataType::Int8,
+};
+
+#[cfg(feature = "iceberg")]
+const OF_ICEBERG: Differences = Differences {
+    decides_before_the_log: false,
+    is_commit: |path| path.as_ref().ends_with(".metadata.json"),
+    lists_to_load: false,
+    stores_partition_columns: true,
+    coarse_bounds: false,
+    narrowest_integer: DataType::Int32,
+};
 
 /// A table format, read and written from nothing: by none of the code that is on trial.
 #[async_trait]
@@ -153,7 +193,7 @@ impl Files {
         listed.into_iter().map(described).collect()
     }
 
-    /// The rows of one data file, without its partition columns.
+    /// The rows of one data file, in the columns that it stores.
     pub async fn rows_of(&self, path: &str) -> Vec<String> {
         let body = self.get(path).await.unwrap_or_else(|| panic!("{path} is missing"));
         let reader = ParquetRecordBatchReaderBuilder::try_new(body).unwrap().build().unwrap();
@@ -162,12 +202,12 @@ impl Files {
 }
 
 impl Lake {
-    fn new(store: Store, kind: config::Format, format: Box<dyn Format>) -> Self {
+    fn new(store: Store, kind: config::Format, format: Box<dyn Format>, can: Differences) -> Self {
         Self {
             store,
             kind,
             format,
-            can: Differences { decides_before_the_log: false },
+            can,
             commit: CommitProtocol::ConditionalPut,
             aws: AwsAccess::default(),
         }
@@ -393,42 +433,75 @@ impl Clock for Hurried {
     }
 }
 
-pub fn delta_on(store: Store) -> Lake {
-    Lake::new(store, config::Format::Delta, Box::new(delta::Delta { entries: None }))
+#[cfg(feature = "delta")]
+pub fn delta_on(store: Store) -> Opened<Lake> {
+    let format = Box::new(super::delta::Delta { entries: None });
+    Ok(Lake::new(store, config::Format::Delta, format, OF_DELTA))
+}
+
+#[cfg(not(feature = "delta"))]
+pub fn delta_on(_: Store) -> Opened<Lake> {
+    Err(super::Missing { backend: "Delta", remedy: "build with the feature delta" })
+}
+
+#[cfg(feature = "iceberg")]
+pub fn iceberg_on(store: Store) -> Opened<Lake> {
+    let format = Box::new(super::iceberg::Iceberg);
+    Ok(Lake::new(store, config::Format::Iceberg, format, OF_ICEBERG))
+}
+
+#[cfg(not(feature = "iceberg"))]
+pub fn iceberg_on(_: Store) -> Opened<Lake> {
+    Err(super::Missing { backend: "Iceberg", remedy: "build with the feature iceberg" })
+}
+
+/// Iceberg in a folder, in memory.
+pub fn iceberg_on_memory() -> Opened<Lake> {
+    iceberg_on(stores::memory()?)
+}
+
+/// Iceberg in a folder, on a local disk.
+pub fn iceberg_on_local() -> Opened<Lake> {
+    iceberg_on(stores::local()?)
+}
+
+/// Iceberg in a folder, on S3.
+pub fn iceberg_on_s3() -> Opened<Lake> {
+    iceberg_on(stores::s3()?)
 }
 
 /// Delta, in memory.
 pub fn delta_on_memory() -> Opened<Lake> {
-    Ok(delta_on(stores::memory()?))
+    delta_on(stores::memory()?)
 }
 
 /// Delta, on S3.
 pub fn delta_on_s3() -> Opened<Lake> {
-    Ok(delta_on(stores::s3()?))
+    delta_on(stores::s3()?)
 }
 
 /// Delta, on S3, committed to through DynamoDB.
-#[cfg(feature = "aws")]
+#[cfg(all(feature = "aws", feature = "delta"))]
 pub fn delta_through_dynamodb() -> Opened<Lake> {
     let (store, aws) = (stores::s3()?, super::s3::access()?);
     let table_path = format!("{}/{TABLE}", store.address);
     let entries = super::log_entries::Entries::new(&aws, table_path);
     Ok(Lake {
-        can: Differences { decides_before_the_log: true },
+        can: Differences { decides_before_the_log: true, ..OF_DELTA },
         commit: CommitProtocol::DynamoDb,
         aws,
-        format: Box::new(delta::Delta { entries: Some(entries) }),
-        ..delta_on(store)
+        format: Box::new(super::delta::Delta { entries: Some(entries) }),
+        ..delta_on(store)?
     })
 }
 
 /// Delta, on S3, committed to through DynamoDB.
-#[cfg(not(feature = "aws"))]
+#[cfg(not(all(feature = "aws", feature = "delta")))]
 pub fn delta_through_dynamodb() -> Opened<Lake> {
-    Err(super::Missing { backend: "DynamoDB", remedy: "build with the feature aws" })
+    Err(super::Missing { backend: "DynamoDB", remedy: "build with the features aws and delta" })
 }
 
 /// Delta, on a local disk.
 pub fn delta_on_local() -> Opened<Lake> {
-    Ok(delta_on(stores::local()?))
+    delta_on(stores::local()?)
 }

@@ -133,7 +133,7 @@ async fn a_column_that_there_is_no_room_for_is_refused(lake: Lake) {
     }
 }
 
-on_every_table!([
+on_every_delta_table!([
     a_change_of_columns_rides_with_its_rows,
     a_change_on_a_stale_pin_conflicts_and_changes_nothing,
     the_same_column_by_two_writers_is_one_layout,

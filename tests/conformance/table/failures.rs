@@ -50,7 +50,11 @@ async fn storage_that_fails_is_neither_damage_nor_absence(lake: Lake) {
     process.add("a.csv", 0..5, 2).await;
     for fault in faults {
         fails_to_load(&lake, move |_| fault).await;
-        for failing in [Operation::Get, Operation::List] {
+        let needed = match lake.can.lists_to_load {
+            true => vec![Operation::Get, Operation::List],
+            false => vec![Operation::Get],
+        };
+        for failing in needed {
             let is_failing = move |call: &Call<'_>| call.operation == failing;
             fails_to_load(&lake, move |call| if is_failing(call) { fault } else { Fault::None })
                 .await;
@@ -72,8 +76,9 @@ fn is_write(call: &Call<'_>) -> bool {
 }
 
 /// Whether the commit itself is written, and not what some tables put beside the log before it.
-fn is_commit(call: &Call<'_>) -> bool {
-    is_write(call) && !call.path.as_ref().contains("/.tmp/")
+fn commit_of(lake: &Lake) -> impl Fn(&Call<'_>) -> bool + Send + Sync + use<> {
+    let decides = lake.can.is_commit;
+    move |call| is_write(call) && decides(call.path)
 }
 
 async fn what_is_refused_did_not_happen(lake: Lake) {
@@ -130,7 +135,9 @@ async fn an_answer_that_is_lost_or_wrong_is_found_out(lake: Lake) {
     for ((fault, of_commit), pointer) in of_either.zip(2..) {
         let base = process.newest().await;
         let append = process.append(&base, "a.csv", pointer..pointer + 1).await;
-        let is_meant = if of_commit { is_commit } else { is_write };
+        let is_commit = commit_of(&lake);
+        let is_meant =
+            move |call: &Call<'_>| if of_commit { is_commit(call) } else { is_write(call) };
         let unlucky = lake.process_with(first(is_meant, fault, false));
         let outcome = unlucky.try_commit(&base, &append, pointer).await.unwrap();
         assert_eq!(outcome, CommitOutcome::Committed(base.version + 1), "{fault:?}");
@@ -150,7 +157,7 @@ async fn what_cannot_be_found_out_is_unknown_and_told_by_a_later_load(lake: Lake
         let base = process.newest().await;
         let append = process.append(&base, "a.csv", pointer..pointer + 1).await;
         let is_done = is_done || lake.can.decides_before_the_log;
-        let unlucky = lake.process_with(first(is_commit, fault, true));
+        let unlucky = lake.process_with(first(commit_of(&lake), fault, true));
         let outcome = unlucky.try_commit(&base, &append, pointer).await;
         assert_eq!(outcome.unwrap(), CommitOutcome::Unknown, "{fault:?}");
 
@@ -166,7 +173,7 @@ async fn what_cannot_be_found_out_is_unknown_and_told_by_a_later_load(lake: Lake
 async fn a_refusal_after_a_lost_answer_is_unknown(lake: Lake) {
     let (process, base) = lake.created().await;
     let append = process.append(&base, "a.csv", 0..5).await;
-    let is_offered = AtomicBool::new(false);
+    let (is_offered, is_commit) = (AtomicBool::new(false), commit_of(&lake));
     let unlucky = lake.process_with(move |call| match is_commit(call) {
         true if is_offered.swap(true, Ordering::SeqCst) => Fault::Refuse,
         true => Fault::LoseRequest,
@@ -184,7 +191,7 @@ async fn a_creation_may_be_unknown_too(lake: Lake) {
         false => vec![(Fault::LoseRequest, false), (Fault::LoseAnswer, true)],
     };
     for (fault, is_done) in faults {
-        let unlucky = lake.process_with(first(is_commit, fault, true));
+        let unlucky = lake.process_with(first(commit_of(&lake), fault, true));
         let creation = unlucky.table.plan_creation(&definition, LEDGER, 9).await.unwrap();
         let outcome = unlucky.table.try_create(&creation).await.unwrap();
         assert_eq!(outcome, CommitOutcome::Unknown, "{fault:?}");

@@ -1,5 +1,8 @@
 //! What one sees of a table: one version, and others' commits when they are there.
 
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
 use lakefeed::table::CommitOutcome;
 use parquet::arrow::ArrowWriter;
 
@@ -54,7 +57,9 @@ async fn the_layout_is_the_same_after_reloading_and_committing(lake: Lake) {
 async fn another_writers_commit_is_seen(lake: Lake) {
     let (process, pinned) = lake.created().await;
     let ours = process.append(&pinned, "ours.csv", 0..5).await;
-    let batch = numbered("theirs.csv", 5..8);
+    // Under the ids that the columns have, where they have some.
+    let columns = numbered("theirs.csv", 5..8).columns().to_vec();
+    let batch = RecordBatch::try_new(Arc::clone(&pinned.layout.file_schema), columns).unwrap();
     let mut body = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut body, batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();

@@ -192,7 +192,7 @@ async fn a_table_that_keeps_its_rows_is_refused(lake: Lake) {
     }
 }
 
-on_every_table!([
+on_every_delta_table!([
     the_files_of_a_source_are_found,
     files_are_named_as_long_as_anything_remembers_them,
     more_files_than_are_looked_for_are_refused,

@@ -7,6 +7,7 @@ use arrow::array::{
     Int8Array, Int16Array, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
+use arrow::compute::cast;
 use lakefeed::table::{CommitOutcome, TableDefinition};
 use serde_json::json;
 
@@ -44,9 +45,20 @@ fn definition(batch: &RecordBatch, partition_by: &[&str]) -> TableDefinition {
     TableDefinition { schema: batch.schema(), partition_by }
 }
 
+/// The same rows, in the types that the table's columns have.
+fn as_stored(lake: &Lake, batch: &RecordBatch) -> RecordBatch {
+    let schema = batch.schema();
+    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
+        let stored = cast(column, &lake.can.stored_type(field.data_type())).unwrap();
+        (field.name(), stored, true)
+    });
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}
+
 /// Creates a table for `batch`, appends it, and returns what the table's metadata say of the files.
 async fn store_rows(lake: &Lake, batch: &RecordBatch, partition_by: &[&str]) -> Vec<AddedFile> {
     let (process, base) = lake.created_as(&definition(batch, partition_by)).await;
+    let batch = &as_stored(lake, batch);
     let files = process.write(&base.layout, batch).await;
     let append = process.append_of(files, "a.csv");
     let outcome = process.try_commit(&base, &append, 2).await.unwrap();
@@ -61,6 +73,7 @@ async fn store_rows(lake: &Lake, batch: &RecordBatch, partition_by: &[&str]) -> 
 async fn a_column_of_each_type_comes_back(lake: Lake) {
     let batch = one_of_each();
     let added = store_rows(&lake, &batch, &[]).await;
+    let batch = as_stored(&lake, &batch);
     assert_eq!(added.len(), 1);
     // The types, as well as the values.
     let now = lake.process().newest().await;
@@ -84,22 +97,26 @@ async fn statistics_bound_each_column(lake: Lake) {
     let (lowest, highest) = (decimals(&mut lower), decimals(&mut upper));
     assert_eq!(lowest.parse::<f64>().unwrap(), -0.05);
     assert_eq!(highest.parse::<f64>().unwrap(), 1_234_567_890_123_456_789.01);
-    assert_eq!(
-        lower,
-        json!({
-            "int8": -128, "int16": -32768, "int32": i32::MIN, "int64": i64::MIN, "float32": -0.25,
-            "float64": -0.1, "date": "1969-12-31", "string": "a",
-            "timestamp": "1969-12-31T23:59:59.999", "timestamptz": "1969-12-31T23:59:59.999Z",
-        })
-    );
-    assert_eq!(
-        upper,
-        json!({
-            "int8": 127, "int16": 32767, "int32": i32::MAX, "int64": i64::MAX, "float32": 1.5,
-            "float64": 1e300, "date": "2024-02-29", "string": "grüße, \"文件\"",
-            "timestamp": "2024-02-29T23:59:59.124", "timestamptz": "2024-02-29T23:59:59.124Z",
-        })
-    );
+    let mut expected_lower = json!({
+        "int8": -128, "int16": -32768, "int32": i32::MIN, "int64": i64::MIN, "float32": -0.25,
+        "float64": -0.1, "date": "1969-12-31", "string": "a",
+        "timestamp": "1969-12-31T23:59:59.999", "timestamptz": "1969-12-31T23:59:59.999Z",
+    });
+    let mut expected_upper = json!({
+        "int8": 127, "int16": 32767, "int32": i32::MAX, "int64": i64::MAX, "float32": 1.5,
+        "float64": 1e300, "date": "2024-02-29", "string": "grüße, \"文件\"",
+        "timestamp": "2024-02-29T23:59:59.124", "timestamptz": "2024-02-29T23:59:59.124Z",
+    });
+    if !lake.can.coarse_bounds {
+        expected_lower["boolean"] = json!(false);
+        expected_lower["timestamp"] = json!("1969-12-31T23:59:59.999999");
+        expected_lower["timestamptz"] = json!("1969-12-31T23:59:59.999999Z");
+        expected_upper["boolean"] = json!(true);
+        expected_upper["timestamp"] = json!("2024-02-29T23:59:59.123456");
+        expected_upper["timestamptz"] = json!("2024-02-29T23:59:59.123456Z");
+    }
+    assert_eq!(lower, expected_lower);
+    assert_eq!(upper, expected_upper);
 }
 
 async fn a_partition_of_each_type_comes_back(lake: Lake) {
@@ -178,9 +195,18 @@ async fn a_partition_of_any_text_comes_back(lake: Lake) {
     assert_eq!(added.len(), texts.len());
     for file in added {
         let [row] = lake.files().rows_of(&file.path).await.try_into().unwrap();
-        let id: usize = row.strip_prefix("id=").unwrap().parse().unwrap();
+        let (stored, partition) = row.split_once(" text=").unwrap_or((row.as_str(), ""));
+        let id: usize = stored.strip_prefix("id=").unwrap().parse().unwrap();
         assert_eq!(file.partition["text"].as_deref(), texts[id]);
-        assert_eq!((file.lower, file.upper), (json!({"id": id}), json!({"id": id})));
+        let mut bound = json!({"id": id});
+        if lake.can.stores_partition_columns {
+            assert_eq!(partition, texts[id].unwrap_or("null"));
+            bound
+                .as_object_mut()
+                .unwrap()
+                .extend(texts[id].map(|it| ("text".to_owned(), json!(it))));
+        }
+        assert_eq!((file.lower, file.upper), (bound.clone(), bound));
     }
 }
 
