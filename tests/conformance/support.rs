@@ -72,6 +72,7 @@ macro_rules! on_every_store {
 macro_rules! on_every_table {
     ($promises:tt) => {
         on_every_delta_table!($promises);
+        #[cfg(feature = "iceberg")]
         conformance!(tables: iceberg_on_memory, iceberg_on_local, iceberg_on_s3 => $promises);
     };
 }
@@ -79,6 +80,7 @@ macro_rules! on_every_table {
 /// Holds those tables to the promises whose rows can be taken away, and whose columns can change.
 macro_rules! on_every_delta_table {
     ($promises:tt) => {
+        #[cfg(feature = "delta")]
         conformance!(
             tables: delta_on_memory, delta_on_local, delta_on_s3, delta_through_dynamodb => $promises
         );

@@ -2,9 +2,11 @@
 
 mod commits;
 mod creation;
+#[cfg(feature = "delta")]
 mod evolution;
 mod failures;
 mod liars;
 mod reading;
+#[cfg(feature = "delta")]
 mod removals;
 mod values;

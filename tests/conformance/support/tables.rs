@@ -439,43 +439,38 @@ pub fn delta_on(store: Store) -> Opened<Lake> {
     Ok(Lake::new(store, config::Format::Delta, format, OF_DELTA))
 }
 
-#[cfg(not(feature = "delta"))]
-pub fn delta_on(_: Store) -> Opened<Lake> {
-    Err(super::Missing { backend: "Delta", remedy: "build with the feature delta" })
-}
-
 #[cfg(feature = "iceberg")]
 pub fn iceberg_on(store: Store) -> Opened<Lake> {
     let format = Box::new(super::iceberg::Iceberg);
     Ok(Lake::new(store, config::Format::Iceberg, format, OF_ICEBERG))
 }
 
-#[cfg(not(feature = "iceberg"))]
-pub fn iceberg_on(_: Store) -> Opened<Lake> {
-    Err(super::Missing { backend: "Iceberg", remedy: "build with the feature iceberg" })
-}
-
 /// Iceberg in a folder, in memory.
+#[cfg(feature = "iceberg")]
 pub fn iceberg_on_memory() -> Opened<Lake> {
     iceberg_on(stores::memory()?)
 }
 
 /// Iceberg in a folder, on a local disk.
+#[cfg(feature = "iceberg")]
 pub fn iceberg_on_local() -> Opened<Lake> {
     iceberg_on(stores::local()?)
 }
 
 /// Iceberg in a folder, on S3.
+#[cfg(feature = "iceberg")]
 pub fn iceberg_on_s3() -> Opened<Lake> {
     iceberg_on(stores::s3()?)
 }
 
 /// Delta, in memory.
+#[cfg(feature = "delta")]
 pub fn delta_on_memory() -> Opened<Lake> {
     delta_on(stores::memory()?)
 }
 
 /// Delta, on S3.
+#[cfg(feature = "delta")]
 pub fn delta_on_s3() -> Opened<Lake> {
     delta_on(stores::s3()?)
 }
@@ -496,12 +491,13 @@ pub fn delta_through_dynamodb() -> Opened<Lake> {
 }
 
 /// Delta, on S3, committed to through DynamoDB.
-#[cfg(not(all(feature = "aws", feature = "delta")))]
+#[cfg(all(feature = "delta", not(feature = "aws")))]
 pub fn delta_through_dynamodb() -> Opened<Lake> {
-    Err(super::Missing { backend: "DynamoDB", remedy: "build with the features aws and delta" })
+    Err(super::Missing { backend: "DynamoDB", remedy: "build with the feature aws" })
 }
 
 /// Delta, on a local disk.
+#[cfg(feature = "delta")]
 pub fn delta_on_local() -> Opened<Lake> {
     delta_on(stores::local()?)
 }
