@@ -12,6 +12,8 @@
 //! Two quotes before a delimiter are taken for a pair, and the field goes on behind them, unless it then
 //! closes nowhere: `"24"",1,"c"` is `24"`, `1` and `c`.
 
+use std::ops::Range;
+
 use super::dialect::Dialect;
 use super::row::{delimiter_after, fields_of_row};
 
@@ -50,8 +52,8 @@ pub(super) fn requoted(dialect: &Dialect, row: &[u8]) -> Vec<u8> {
 }
 
 /// A row of another number of `fields` with the delimiter that it lacks: where there is exactly one place
-/// between a quote and a text, or between two quotes, at which a delimiter makes it a row of sound quotes
-/// and so many fields. `"a""b"` is `"a","b"`, and `a"b"` is `a,"b"`; but quotes with a space beside them
+/// between a quote and a text, or between two quotes, at which a delimiter parts a quoted field from another
+/// and makes it a row of sound quotes and so many fields. `"a""b"` is `"a","b"`, and `a"b"` is `a,"b"`; but quotes with a space beside them
 /// are a part of a text.
 pub(super) fn with_missing_delimiter(
     dialect: &Dialect,
@@ -82,10 +84,11 @@ pub(super) fn with_missing_delimiter(
     places.dedup();
     let mut rows = places.into_iter().filter(is_between).filter_map(|place| {
         let row = [&row[..place], delimiter, &row[place..]].concat();
-        let ends = || fields_of_row(dialect, &row).map(|field| field.end);
-        let is_right = ends().count() == fields
-            && ends().any(|end| end == place)
-            && requoted(dialect, &row) == row;
+        let found: Vec<_> = fields_of_row(dialect, &row).collect();
+        let is_quoted = |field: &Range<usize>| row.get(field.start) == Some(&quote);
+        let is_beside_quoted =
+            found.windows(2).any(|pair| pair[0].end == place && pair.iter().any(is_quoted));
+        let is_right = found.len() == fields && is_beside_quoted && requoted(dialect, &row) == row;
         is_right.then_some(row)
     });
     let found = rows.next()?;
@@ -247,6 +250,7 @@ mod tests {
         };
         assert_eq!(found("1,\"a, b\"\"c\",2", 4).unwrap(), "1,\"a, b\",\"c\",2");
         assert_eq!(found("1,a\"b, c, d\",2", 4).unwrap(), "1,a,\"b, c, d\",2");
+        assert_eq!(found("1,a\"b\"", 3).unwrap(), "1,a,\"b\"");
         assert_eq!(found("1,\"a, b\"c,2", 4).unwrap(), "1,\"a, b\",c,2");
         // Nothing says where.
         assert_eq!(found("\"a\"\"b\"\"c\",2", 3), None);
