@@ -199,5 +199,7 @@ fn text_likeness(text: &[u8]) -> f64 {
         return 0.1;
     }
     let is_mark = |byte: &u8| matches!(byte, b',' | b';' | b'\t' | b'|' | 1 | b'"' | b'\r' | b'\n');
-    if text.iter().any(is_mark) { 0.2 } else { 0.9 }
+    // It may make what comes next data.
+    let is_cut = last == Some(&b'\\');
+    if is_cut || text.iter().any(is_mark) { 0.2 } else { 0.9 }
 }

@@ -47,6 +47,13 @@ fn quotes_and_escapes() {
         ("id,text\n1,\"a \\\"b\\\" c\"\n2,\"d, \\\"e\\\"\"\n", "\",\" escape \\ header 1"),
         ("id,text\n1,\"C:\\dir\\\"\n2,\"d\"\n", "\",\" header 1"),
         ("id;text\n1;a\\;b\n2;c\n3;d\n", "\";\" escape \\ header 1"),
+        // In each row, so that the number of fields does not say so.
+        (
+            "2027-7-4:2:\\:\\:6:2016-2-2:0\n2021-1-4:6:\\:\\:7:2012-1-1:4\n\
+             2029-1-3:1:\\:\\:5:2023-1-4:3\n2011-2-4:8:\\:\\:7:2027-4-8:0\n\
+             2020-1-6:3:\\:\\:2:2020-1-3:9\n",
+            "\":\" escape \\ header 0",
+        ),
         ("id,size\n1,5\" disk\n2,3.5\" disk\n", "\",\" header 1"),
         // Each quote is an inch.
         ("part\tsize\na\t\"5\nb\t\"3\nc\t\"4\n", "\"\\t\" unquoted header 1"),
