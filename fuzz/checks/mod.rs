@@ -33,11 +33,14 @@ pub fn decoder(data: &[u8]) {
         chunk_bytes: 1 << (knobs[6] % 12),
         ..Limits::default()
     };
-    let whole = decode(&dialect, limits, object, usize::MAX);
-    let cut = decode(&dialect, limits, object, 1 + usize::from(knobs[7]));
+    let rescue = knobs[3] & 128 != 0;
+    let whole = decode(&dialect, limits, rescue, object, usize::MAX);
+    let cut = decode(&dialect, limits, rescue, object, 1 + usize::from(knobs[7]));
     assert_eq!(whole.0, cut.0);
     assert_eq!(whole.1.map(|error| error.to_string()), cut.1.map(|error| error.to_string()));
-    let rows = |decoded: &Decoded| decoded.batch.num_rows() + decoded.rejects.len();
+    // What is rescued is a row, and is told all the same.
+    let rejected = |decoded: &Decoded| if rescue { 0 } else { decoded.rejects.len() };
+    let rows = |decoded: &Decoded| decoded.batch.num_rows() + rejected(decoded);
     assert!(whole.0.iter().all(|decoded| rows(decoded) <= limits.batch_rows));
 }
 
@@ -89,11 +92,12 @@ fn dialect(knobs: &[u8; 8]) -> Dialect {
 fn decode(
     dialect: &Dialect,
     limits: Limits,
+    rescue: bool,
     object: &[u8],
     slice_bytes: usize,
 ) -> (Vec<Decoded>, Option<Error>) {
     let mut decoded = Vec::new();
-    let error = decode_into(&mut decoded, dialect, limits, object, slice_bytes).err();
+    let error = decode_into(&mut decoded, dialect, limits, rescue, object, slice_bytes).err();
     (decoded, error)
 }
 
@@ -101,10 +105,11 @@ fn decode_into(
     all: &mut Vec<Decoded>,
     dialect: &Dialect,
     limits: Limits,
+    rescue: bool,
     object: &[u8],
     slice_bytes: usize,
 ) -> Result<(), Error> {
-    let mut decoder = Decoder::new(plan(), dialect, limits)?;
+    let mut decoder = Decoder::new(plan(rescue), dialect, limits)?;
     for mut slice in object.chunks(slice_bytes.min(object.len().max(1))) {
         while let Some(decoded) = decoder.decode(&mut slice)? {
             all.push(decoded);
@@ -116,7 +121,7 @@ fn decode_into(
     Ok(())
 }
 
-fn plan() -> DecodePlan {
+fn plan(rescue: bool) -> DecodePlan {
     let zone = Some("UTC".into());
     let types = [
         DataType::Utf8,
@@ -127,14 +132,16 @@ fn plan() -> DecodePlan {
         DataType::Timestamp(TimeUnit::Microsecond, zone),
     ];
     let field = |(i, data_type): (usize, DataType)| Field::new(format!("c{i}"), data_type, true);
-    let fields: Vec<Field> = types.into_iter().enumerate().map(field).collect();
+    let mut fields: Vec<Field> = types.into_iter().enumerate().map(field).collect();
     let targets = (0..fields.len()).map(Target::Column).collect();
+    let rescued = rescue.then_some(fields.len());
+    fields.extend(rescued.map(|_| Field::new("_rescued", DataType::Utf8, true)));
     let schema = Arc::new(Schema::new(fields));
     DecodePlan {
         schema,
         fields: targets,
-        rescued: None,
+        rescued,
         formats: Vec::new(),
-        rules: RowRules::default(),
+        rules: RowRules { rescue, ..RowRules::default() },
     }
 }
