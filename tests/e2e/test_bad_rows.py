@@ -144,7 +144,7 @@ def test_rescued_rows_are_in_the_table_as_far_as_they_can_be_read(dirty, table):
         ({"_missing": 1}, 3, 3.5, None),
         ({"_raw_base64": "NCw0LjUsY2Fm6Q=="}, 4, 4.5, "caf\ufffd"),
         ({"_surplus": ["f"]}, 5, 5.5, "e"),
-        ({"_raw": '6,6.5,"g"h'}, None, None, None),
+        ({"_raw": '6,6.5,"g"h'}, 6, 6.5, "gh"),
     ]
     assert sorted(read, key=str) == sorted(expected, key=str)
 
