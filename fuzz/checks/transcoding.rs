@@ -173,7 +173,7 @@ fn reject_into(
     let Some(mut transcoder) = Transcoder::new(found, bad_bytes) else { return Ok(()) };
     let dialect = Dialect { header_rows: 0, ..Dialect::default() };
     let limits = Limits { batch_rows: 2, chunk_bytes: 16, ..Limits::default() };
-    let decoder = Decoder::new(super::plan(), &dialect, limits)?;
+    let decoder = Decoder::new(super::plan(false), &dialect, limits)?;
     let mut decoder = decoder.with_offsets(Some(transcoder.offsets()));
     for (slice, last) in slices(object, slice_bytes) {
         let mut text = Vec::new();
