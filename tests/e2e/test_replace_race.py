@@ -67,11 +67,13 @@ def test_a_corrected_object_in_a_crowd(crowded, tmp_path, seed):
         for writer in range(WRITERS)
     ]
     stop, pause = tmp_path / "stop", random.Random(seed)
-    rival = subprocess.Popen(
-        [sys.executable, str(RIVAL), str(table), str(stop)], stdout=subprocess.PIPE, text=True
-    )
-    said = rival.stdout.readline()
+    # Not a pipe: what is buffered with its first line, `communicate` does not give.
+    said = tmp_path / "said"
+    with said.open("w") as out:
+        rival = subprocess.Popen([sys.executable, str(RIVAL), str(table), str(stop)], stdout=out)
     try:
+        while not said.read_text() and rival.poll() is None:
+            time.sleep(0.01)
         writers = []
         for files in own:
             time.sleep(pause.uniform(0, 0.1))
@@ -84,8 +86,8 @@ def test_a_corrected_object_in_a_crowd(crowded, tmp_path, seed):
             assert writer.wait(timeout=lake.RUN_SECONDS_MAX) in (0, 1)
     finally:
         stop.touch()
-        said += rival.communicate(timeout=lake.RUN_SECONDS_MAX)[0]
-    assert rival.returncode == 0
+        assert rival.wait(timeout=lake.RUN_SECONDS_MAX) == 0
+    said = said.read_text()
     last = lake.ingest_all(it, *sum(own, []), table=table, arguments=["--on-changed", "replace"])
     assert len(last.receipts) == 1 + WRITERS * OWN_FILES
 
