@@ -100,8 +100,9 @@ def test_beside_a_rival_that_appends_and_compacts(sources, table, tmp_path):
                 assert writer.wait(timeout=lake.RUN_SECONDS_MAX) in (0, 1, -signal.SIGKILL)
     finally:
         stop.touch()
-        said += rival.communicate(timeout=lake.RUN_SECONDS_MAX)[0]
-    assert rival.returncode == 0
+        # Not `communicate`, which does not give what is buffered with the first line.
+        said += rival.stdout.read()
+    assert rival.wait(timeout=lake.RUN_SECONDS_MAX) == 0
     lake.ingest_all(*sources, table=table)
 
     appended = [int(line.split()[1]) for line in said.splitlines() if line.startswith("appended")]
