@@ -29,11 +29,11 @@
 //!
 //! # Where to begin
 //!
-//! [`ingest`] and [`commit`] read from top to bottom as the specification. Only [`table::delta`]
-//! (and `maintain` and `table::iceberg`, where they are built in) names a table format, only [`store`], [`lease`] and `dynamodb`
-//! a kind of storage, and only `bin/` and [`event`] a runtime. What was taken is taken back by
-//! [`undo`]; what killed writers left behind is deleted by [`orphans`]; what is wrong with a ledger is
-//! mended by [`repair`].
+//! [`ingest`] and [`commit`] read from top to bottom as the specification. Only [`table::delta`] names
+//! a table format (and `table::iceberg` and `maintain`, where they are built in), only [`store`],
+//! [`lease`] and `dynamodb` a kind of storage, and only `bin/` and [`event`] a runtime. What was taken
+//! is taken back by [`undo`]; what killed writers left behind is deleted by [`orphans`]; what is wrong
+//! with a ledger is mended by [`repair`].
 
 pub mod clock;
 pub mod commit;

@@ -295,22 +295,20 @@ fn without_quote_escapes(inner: &[u8], quote: u8, escape: Option<u8>) -> Cow<'_,
         Some(escape) => memchr::memchr2(quote, escape, rest),
         None => memchr::memchr(quote, rest),
     };
-    let Some(mut at) = find(inner) else {
+    let mut next = find(inner);
+    if next.is_none() {
         return Cow::Borrowed(inner);
-    };
+    }
     let mut text = Vec::with_capacity(inner.len());
     let mut rest = inner;
-    loop {
+    while let Some(at) = next {
         let (before, special) = rest.split_at(at);
         let escapes = Some(special[0]) == escape || special.get(1) == Some(&quote);
         let (data, after) = special[usize::from(escapes)..].split_at_checked(1).unwrap_or_default();
         text.extend_from_slice(before);
         text.extend_from_slice(data);
         rest = after;
-        match find(rest) {
-            Some(next) => at = next,
-            None => break,
-        }
+        next = find(rest);
     }
     text.extend_from_slice(rest);
     Cow::Owned(text)

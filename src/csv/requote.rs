@@ -52,9 +52,9 @@ pub(super) fn requoted(dialect: &Dialect, row: &[u8]) -> Vec<u8> {
 }
 
 /// A row of another number of `fields` with the delimiter that it lacks: where there is exactly one place
-/// between a quote and a text, or between two quotes, at which a delimiter parts a quoted field from another
-/// and makes it a row of sound quotes and so many fields. `"a""b"` is `"a","b"`, and `a"b"` is `a,"b"`; but quotes with a space beside them
-/// are a part of a text.
+/// between a quote and a text, or between two quotes, at which a delimiter parts a quoted field from
+/// another and makes it a row of sound quotes and so many fields. `"a""b"` is `"a","b"`, and `a"b"` is
+/// `a,"b"`; but quotes with a space beside them are a part of a text.
 pub(super) fn with_missing_delimiter(
     dialect: &Dialect,
     row: &[u8],

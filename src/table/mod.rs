@@ -27,7 +27,11 @@ use crate::memory::MemoryBudget;
 pub mod delta;
 #[cfg(feature = "iceberg")]
 pub mod iceberg;
+#[cfg(any(feature = "delta", feature = "iceberg"))]
+mod offer;
 mod origin;
+#[cfg(any(feature = "delta", feature = "iceberg"))]
+mod reading;
 
 pub use origin::FileOrigin;
 

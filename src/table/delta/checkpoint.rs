@@ -27,6 +27,7 @@ use crate::memory::Reservation;
 use crate::parquet::{StoredFile, StreamedFile};
 use crate::store::storage_error;
 use crate::table::Checkpoint;
+use crate::table::offer::is_there;
 
 /// Versions between two checkpoints, where the table does not say (`delta.checkpointInterval`).
 const INTERVAL_VERSIONS: u64 = 100;
@@ -73,7 +74,7 @@ impl DeltaTable {
     ) -> Result<Checkpoint> {
         let path = self.log().join(slot::checkpoint_name(version));
         let upto = hint::summed_up_to(self.store.as_ref(), &self.log()).await?;
-        if upto >= Some(version) || self.is_there(&path).await? {
+        if upto >= Some(version) || is_there(self.store.as_ref(), &path).await? {
             return Ok(Checkpoint::There);
         }
         if !environment.has_time(TIME_TO_BEGIN_MIN) {
@@ -228,14 +229,6 @@ impl DeltaTable {
             Ok((actions, Some(batch)))
         })
         .await
-    }
-
-    async fn is_there(&self, path: &Path) -> Result<bool> {
-        match self.store.head(path).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(cause) => Err(storage_error(path.as_ref(), cause)),
-        }
     }
 }
 

@@ -33,13 +33,14 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode};
 
 use super::TEMP_FOLDER;
-use super::slot::{Holds, Slot, file_name};
+use super::slot::{Slot, file_name};
 use crate::clock::Clock;
 use crate::dynamodb::{DynamoDb, might_have_happened};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{refused, storage_error};
 use crate::table::CommitOutcome;
+use crate::table::offer::Holds;
 
 /// How long an entry is kept after it is complete. Spark's default, too.
 const ENTRY_SECONDS_MIN: i64 = 24 * 60 * 60;

@@ -15,16 +15,15 @@ use delta_kernel::table_features::TableFeature;
 use delta_kernel::{Engine, FileMeta, FilteredEngineData, KernelError, KernelResult};
 use futures::stream::{self, BoxStream, StreamExt};
 use object_store::path::Path;
-use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::DeltaTable;
-use crate::error::{Error, ErrorKind, Result, cause_in};
+use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{MemoryBudget, Reservation};
 use crate::parquet::StoredFile;
-use crate::store::storage_failure;
+use crate::table::reading::{foreign, unreadable};
 use crate::table::{LiveFile, Snapshot, Sources};
 
 /// Of so many names, each is compared with a file's statistics; of more, the first and the last.
@@ -125,23 +124,6 @@ impl Located {
     fn size_bytes(&self) -> u64 {
         self.file.size.unsigned_abs()
     }
-}
-
-/// What is not there, or is no Parquet, is damage; whatever else a store says may pass.
-fn unreadable(path: &Path, cause: ParquetError) -> Error {
-    match cause_in::<object_store::Error>(&cause) {
-        Some(error) if !matches!(error, object_store::Error::NotFound { .. }) => {
-            storage_failure(path.as_ref(), error)
-        }
-        _ => Error::new(ErrorKind::TableInvalid, "a data file of the table cannot be read")
-            .with_object(path.as_ref())
-            .with_advice("look at the table with another reader; nothing was written"),
-    }
-    .with_cause(cause)
-}
-
-fn foreign(file: &LiveFile) -> Error {
-    Error::new(ErrorKind::Internal, "a data file of another format").with_object(&file.id)
 }
 
 /// The files that may hold rows of `sources`: at most `files_max` of them, or nothing where there are

@@ -23,6 +23,7 @@ use url::Url;
 #[cfg(feature = "aws")]
 use self::dynamodb_log::DynamoDbLog;
 use self::slot::Slot;
+use super::reading::too_many_files;
 use super::{
     Append, Checkpoint, CommitOutcome, Creation, Evolution, FileNames, LiveFile, Pointer,
     SchemaChange, Snapshot, Sources, Table, TableDefinition, WiderTypes,
@@ -438,14 +439,8 @@ impl Table for DeltaTable {
         let list =
             move |engine: &dyn Engine, _: &Url| files::with(engine, &kernel, &sources, files_max);
         let found = self.blocking(list).await;
-        self.unless_outrun(snapshot, found).await?.ok_or_else(|| {
-            Error::new(
-                ErrorKind::OverBudget,
-                format!("more than {files_max} data files may hold rows of these sources"),
-            )
-            .with_object(&self.uri)
-            .with_advice("compact the table, ordered by the column that names the sources")
-        })
+        let found = self.unless_outrun(snapshot, found).await?;
+        found.ok_or_else(|| too_many_files(&self.uri, files_max))
     }
 
     async fn rows_of<'a>(

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::RecordBatch;
 use delta_kernel::engine::arrow_data::EngineDataArrowExt;
 use delta_kernel::snapshot::SnapshotRef;
 use delta_kernel::{Engine, KernelResult};
+
+use crate::table::reading::count_texts;
 
 /// How many rows have each value of a text column, nulls aside.
 pub(super) fn count_rows_by(
@@ -19,15 +21,7 @@ pub(super) fn count_rows_by(
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for data in scan.execute(engine)? {
         let batch = data.try_into_record_batch()?;
-        let Some(values) = batch.column(0).as_string_opt::<i32>() else { continue };
-        for value in values.iter().flatten() {
-            match counts.get_mut(value) {
-                Some(count) => *count += 1,
-                None => {
-                    counts.insert(value.to_owned(), 1);
-                }
-            }
-        }
+        count_texts(&mut counts, &batch);
     }
     Ok(counts.into_iter().collect())
 }

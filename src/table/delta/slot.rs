@@ -1,24 +1,18 @@
 //! One version's place in the log, which can be filled once.
 
-use std::time::Duration;
-
 use bytes::Bytes;
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 
 use super::hint;
 use crate::clock::{Clock, Entropy};
 use crate::error::Result;
-use crate::store::{refused, storage_error};
+use crate::store::storage_error;
 use crate::table::CommitOutcome;
+use crate::table::offer::{Holds, Offerer, Placed, is_there};
 
 /// A commit file's name begins with its version in this many digits.
 pub(super) const VERSION_DIGITS: usize = 20;
-/// How often the same bytes are offered to a slot whose state is not known.
-const FILL_ATTEMPTS_MAX: u32 = 5;
-/// The longest wait before the second offer; it doubles for each one after.
-const FILL_WAIT_MIN: Duration = Duration::from_millis(100);
-
 pub(super) struct Slot<'a> {
     pub version: u64,
     pub log: Path,
@@ -27,60 +21,26 @@ pub(super) struct Slot<'a> {
     pub entropy: &'a Entropy,
 }
 
-/// What a slot holds, seen from one who wants to put something there.
-pub(super) enum Holds {
-    Nothing,
-    Ours,
-    Theirs,
-}
-
 impl Slot<'_> {
     /// Puts `commit` in the slot if it is empty, and finds out what became of it.
-    ///
-    /// An answer that is lost, or that may speak of our own earlier try (stores retry by
-    /// themselves), is settled by looking: until the slot is filled, only the same bytes are
-    /// offered again.
     ///
     /// # Errors
     /// Only when the store refused and the slot is seen to be empty, so that nothing happened.
     pub async fn fill(&self, commit: &Bytes) -> Result<CommitOutcome> {
         let path = self.path();
-        // Whether an earlier offer may still arrive.
-        let mut in_doubt = false;
-        for attempt in 0..FILL_ATTEMPTS_MAX {
-            if attempt > 0 {
-                let ceiling = FILL_WAIT_MIN * 2_u32.pow(attempt);
-                self.clock.sleep(self.entropy.jitter(ceiling)).await;
+        Ok(match self.offerer().place(&path, commit).await {
+            Placed::Ours => self.confirm(CommitOutcome::Committed(self.version)).await,
+            Placed::Theirs => self.confirm(CommitOutcome::Conflict).await,
+            // Empty, or filled in spite of the refusal and cleaned away since.
+            Placed::Refused(cause) if self.is_in_sight().await => {
+                return Err(storage_error(path.as_ref(), cause));
             }
-            let cause = match self
-                .store
-                .put_opts(&path, commit.clone().into(), PutMode::Create.into())
-                .await
-            {
-                Ok(_) => return Ok(self.confirm(CommitOutcome::Committed(self.version)).await),
-                Err(cause) => cause,
-            };
-            // Somebody was first, or our own earlier offer was, or the answer was lost, or the store
-            // refused: a disk may do that after it has linked the file.
-            tracing::debug!(version = self.version, %cause, "looking who has the slot");
-            match self.look(commit).await {
-                Ok(Holds::Ours) => {
-                    return Ok(self.confirm(CommitOutcome::Committed(self.version)).await);
-                }
-                Ok(Holds::Theirs) => return Ok(self.confirm(CommitOutcome::Conflict).await),
-                Ok(Holds::Nothing) if refused(&cause) && !in_doubt => {
-                    // Empty, or filled in spite of the refusal and cleaned away since.
-                    if self.is_in_sight().await {
-                        return Err(storage_error(path.as_ref(), cause));
-                    }
-                    return Ok(CommitOutcome::Unknown);
-                }
-                Ok(Holds::Nothing) => {}
-                Err(error) => tracing::debug!(version = self.version, %error, "cannot look"),
-            }
-            in_doubt = true;
-        }
-        Ok(CommitOutcome::Unknown)
+            Placed::Refused(_) | Placed::Unknown => CommitOutcome::Unknown,
+        })
+    }
+
+    fn offerer(&self) -> Offerer<'_> {
+        Offerer { store: self.store, clock: self.clock, entropy: self.entropy }
     }
 
     /// What the slot holds, seen from one who wants to put `commit` there.
@@ -88,18 +48,7 @@ impl Slot<'_> {
     /// # Errors
     /// Those of the store: it did not say.
     pub async fn look(&self, commit: &Bytes) -> Result<Holds> {
-        let path = self.path();
-        let found = match self.store.get(&path).await {
-            Ok(found) => found,
-            Err(object_store::Error::NotFound { .. }) => return Ok(Holds::Nothing),
-            Err(cause) => return Err(storage_error(path.as_ref(), cause)),
-        };
-        // Another's commit may be of any size; ours is this one.
-        if found.meta.size != commit.len() as u64 {
-            return Ok(Holds::Theirs);
-        }
-        let bytes = found.bytes().await.map_err(|cause| storage_error(path.as_ref(), cause))?;
-        Ok(if bytes == *commit { Holds::Ours } else { Holds::Theirs })
+        self.offerer().look(&self.path(), commit).await
     }
 
     /// What a filled slot says counts while the log has not been cleaned up behind us: the version
@@ -134,12 +83,7 @@ impl Slot<'_> {
     /// # Errors
     /// Those of the store: it did not say.
     pub async fn is_filled(&self) -> Result<bool> {
-        let path = self.path();
-        match self.store.head(&path).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(cause) => Err(storage_error(path.as_ref(), cause)),
-        }
+        is_there(self.store, &self.path()).await
     }
 
     /// The slot of another version of the same log.

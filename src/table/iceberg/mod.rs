@@ -20,8 +20,9 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use self::catalog::{Catalog, Change, Loaded};
 use self::compose::{Manifests, POINTER, Stamp, Written};
 use self::metadata::unsupported;
-use self::offer::{Offerer, Placed};
 use self::path::PathCatalog;
+use super::offer::{Offerer, Placed};
+use super::reading::too_many_files;
 use super::{
     Append, Checkpoint, CommitOutcome, Creation, Evolution, FileNames, LiveFile, Pointer,
     SchemaChange, Snapshot, Sources, Table, TableDefinition, WiderTypes,
@@ -37,7 +38,6 @@ mod compose;
 mod data_file;
 mod layout;
 mod metadata;
-mod offer;
 mod path;
 mod scan;
 
@@ -304,12 +304,7 @@ impl Table for IcebergTable {
         if found.len() <= files_max {
             return Ok(found);
         }
-        Err(Error::new(
-            ErrorKind::OverBudget,
-            format!("more than {files_max} data files may hold rows of these sources"),
-        )
-        .with_object(&self.uri)
-        .with_advice("compact the table, ordered by the column that names the sources"))
+        Err(too_many_files(&self.uri, files_max))
     }
 
     async fn rows_of<'a>(

@@ -20,13 +20,13 @@ use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt};
 
 use super::catalog::{Catalog, Change, Loaded};
 use super::metadata;
-use super::offer::{Offerer, Placed, is_there};
 use crate::clock::{Clock, Entropy};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::display_bytes;
 use crate::store::{Location, storage_error};
 use crate::table::CommitOutcome;
+use crate::table::offer::{Offerer, Placed, is_there};
 
 /// The number of a table's first metadata file.
 const FIRST: u64 = 1;

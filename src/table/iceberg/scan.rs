@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, new_null_array};
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
 use bytes::Bytes;
@@ -23,10 +23,11 @@ use super::IcebergTable;
 use super::data_file::text_bound;
 use super::layout::field_id;
 use super::metadata::{library_error, unsupported};
-use crate::error::{Error, ErrorKind, Result, cause_in};
+use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{MemoryBudget, display_bytes};
 use crate::parquet::StoredFile;
-use crate::store::{storage_error, storage_failure};
+use crate::store::storage_error;
+use crate::table::reading::{count_texts, foreign, unreadable};
 use crate::table::{Layout, LiveFile, Snapshot, Sources};
 
 /// What is read of a file's end at once: more than most footers.
@@ -175,9 +176,7 @@ impl IcebergTable {
                 "read it with another engine",
             ));
         }
-        let located = file.inner.downcast_ref::<Located>().ok_or_else(|| {
-            Error::new(ErrorKind::Internal, "a data file of another format").with_object(&file.id)
-        })?;
+        let located = file.inner.downcast_ref::<Located>().ok_or_else(|| foreign(file))?;
         let path = located.path.clone();
         self.open(&snapshot.layout, located, only, Some(budget))
             .await
@@ -195,7 +194,7 @@ impl IcebergTable {
         let end_bytes = FOOTER_BYTES.min(size);
         let mut file = StoredFile::open(&self.store, path.clone(), size, end_bytes).await?;
         let metadata = file.metadata().await?;
-        let wanted = Wanted::new(layout, only, &located.file, metadata.schema());
+        let wanted = Wanted::new(layout, only, metadata.schema());
         let mask = ProjectionMask::roots(
             metadata.parquet_schema(),
             wanted.columns.iter().filter_map(|column| column.stored),
@@ -255,15 +254,7 @@ impl IcebergTable {
             let opened = self.open(&snapshot.layout, &located, Some(column), None).await;
             let mut rows = opened.map_err(|cause| unreadable(&located.path, cause))??;
             while let Some(batch) = rows.try_next().await? {
-                let Some(values) = batch.column(0).as_string_opt::<i32>() else { continue };
-                for value in values.iter().flatten() {
-                    match counts.get_mut(value) {
-                        Some(count) => *count += 1,
-                        None => {
-                            counts.insert(value.to_owned(), 1);
-                        }
-                    }
-                }
+                count_texts(&mut counts, &batch);
             }
         }
         Ok(counts.into_iter().collect())
@@ -291,19 +282,6 @@ fn held_bytes(group: &RowGroupMetaData, mask: &ProjectionMask) -> u64 {
     read.map(|(_, column)| column.compressed_size().unsigned_abs()).sum()
 }
 
-/// What is not there, or is no Parquet, is damage; whatever else a store says may pass.
-fn unreadable(path: &Path, cause: ParquetError) -> Error {
-    match cause_in::<object_store::Error>(&cause) {
-        Some(error) if !matches!(error, object_store::Error::NotFound { .. }) => {
-            storage_failure(path.as_ref(), error)
-        }
-        _ => Error::new(ErrorKind::TableInvalid, "a data file of the table cannot be read")
-            .with_object(path.as_ref())
-            .with_advice("look at the table with another reader; nothing was written"),
-    }
-    .with_cause(cause)
-}
-
 /// The columns that are wanted of a file, and where they come from.
 struct Wanted {
     schema: SchemaRef,
@@ -319,7 +297,7 @@ struct WantedColumn {
 
 impl Wanted {
     /// Columns are found by their ids, whatever they are called.
-    fn new(layout: &Layout, only: Option<&str>, _file: &DataFile, stored: &SchemaRef) -> Self {
+    fn new(layout: &Layout, only: Option<&str>, stored: &SchemaRef) -> Self {
         let ids: HashMap<i32, usize> = stored
             .fields()
             .iter()

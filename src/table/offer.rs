@@ -29,7 +29,7 @@ pub(super) enum Placed {
 }
 
 /// What is there, seen from one who offers bytes.
-enum Holds {
+pub(super) enum Holds {
     Nothing,
     Ours,
     Theirs,
@@ -60,6 +60,8 @@ impl Offerer<'_> {
             let offered =
                 self.store.put_opts(path, bytes.clone().into(), PutMode::Create.into()).await;
             let Err(cause) = offered else { return Placed::Ours };
+            // Somebody was first, or our own earlier offer was, or the answer was lost, or the store
+            // refused: a disk may do that after it has linked the file.
             tracing::debug!(%path, %cause, "looking what is there");
             match self.look(path, bytes).await {
                 Ok(Holds::Ours) => return Placed::Ours,
@@ -75,7 +77,11 @@ impl Offerer<'_> {
         Placed::Unknown
     }
 
-    async fn look(&self, path: &Path, bytes: &Bytes) -> Result<Holds> {
+    /// What is at `path`, seen from one who wants to put `bytes` there.
+    ///
+    /// # Errors
+    /// Those of the store: it did not say.
+    pub async fn look(&self, path: &Path, bytes: &Bytes) -> Result<Holds> {
         let found = match self.store.get(path).await {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => return Ok(Holds::Nothing),
