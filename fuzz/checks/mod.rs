@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use lakefeed::csv::{
-    DecodePlan, Decoded, Decoder, Dialect, DialectOptions, Inference, Limits, LineEnding, RowRules,
-    Sample, Target, detect, read_header,
+    DecodePlan, Decoded, Decoder, Dialect, DialectOptions, Inference, Limits, LineEnding, Reject,
+    RowRules, Sample, Target, detect, read_header,
 };
-use lakefeed::error::Error;
+use lakefeed::error::{Error, Position};
 
 mod decompression;
 mod transcoding;
@@ -42,6 +42,25 @@ pub fn decoder(data: &[u8]) {
     let rejected = |decoded: &Decoded| if rescue { 0 } else { decoded.rejects.len() };
     let rows = |decoded: &Decoded| decoded.batch.num_rows() + rejected(decoded);
     assert!(whole.0.iter().all(|decoded| rows(decoded) <= limits.batch_rows));
+    for reject in whole.0.iter().flat_map(|decoded| &decoded.rejects) {
+        is_where_it_is_said_to_be(reject, object, dialect.line_ending);
+    }
+}
+
+/// A rejected row begins where its complaint says, which is where a line begins, and on the line that it says.
+fn is_where_it_is_said_to_be(reject: &Reject, object: &[u8], line_ending: LineEnding) {
+    let Position { line, byte, .. } = reject.complaint.position;
+    let (before, row) = object.split_at(byte as usize);
+    assert!(row.starts_with(&reject.raw), "{reject:?} is not at its place");
+    let before = String::from_utf8_lossy(before.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(before));
+    let (before, end) = match line_ending {
+        LineEnding::Lf => (before, "\n"),
+        LineEnding::Crlf => (before, "\r\n"),
+        LineEnding::Cr => (before, "\r"),
+        LineEnding::Mixed => (before.replace("\r\n", "\n").replace('\r', "\n").into(), "\n"),
+    };
+    assert!(before.is_empty() || before.ends_with(end), "{reject:?} is not where a line begins");
+    assert_eq!(line, 1 + before.matches(end).count() as u64, "{reject:?} is on another line");
 }
 
 /// Whatever is found out is a dialect, and headers and types of the sample can be told by it.

@@ -5,7 +5,7 @@ use lakefeed::csv::{
     BadBytes, Decoder, Dialect, EncodingOption, FoundEncoding, Limits, OffsetMap, Transcoder,
     find_encoding,
 };
-use lakefeed::error::Error;
+use lakefeed::error::{Error, Position};
 
 /// All that there are, but the one that reads nothing.
 const ENCODINGS: [&er::Encoding; 39] = [
@@ -85,12 +85,13 @@ fn alike_and_true(found: &FoundEncoding, bad_bytes: BadBytes, object: &[u8], sli
     assert_eq!(String::from_utf8_lossy(&text), expected);
     assert!(bad_bytes == BadBytes::BadRow || std::str::from_utf8(&text).is_ok());
 
-    let lines = lines(found, object);
-    assert_eq!(places(&text, &offsets), lines);
-    assert_eq!(places(&text, &cut_offsets), lines);
-    let first = first_row(found, object);
-    for row in rejected(found, bad_bytes, object, slice_bytes) {
-        assert!(row == first || lines.contains(&row), "a row at {row}, but lines at {lines:?}");
+    let all_lines = lines(found, object, &['\n', '\r']);
+    assert_eq!(places(&text, &offsets), all_lines);
+    assert_eq!(places(&text, &cut_offsets), all_lines);
+    let mut rows = lines(found, object, &['\n']);
+    rows[0] = first_row(found, object);
+    for Position { line, byte, .. } in rejected(found, bad_bytes, object, slice_bytes) {
+        assert_eq!(rows.get(line as usize - 1), Some(&byte), "line {line} of {rows:?}");
     }
 }
 
@@ -128,9 +129,9 @@ fn places(text: &[u8], offsets: &OffsetMap) -> Vec<u64> {
     starts.map(|start| offsets.original_of(start)).collect()
 }
 
-/// The same without a map.
-fn lines(found: &FoundEncoding, object: &[u8]) -> Vec<u64> {
-    let ends = characters(found, object).filter(|(text, _)| text.ends_with(['\n', '\r']));
+/// The same without a map, of lines that end with one of `line_ends`.
+fn lines(found: &FoundEncoding, object: &[u8], line_ends: &[char]) -> Vec<u64> {
+    let ends = characters(found, object).filter(|(text, _)| text.ends_with(line_ends));
     std::iter::once(found.mark_bytes as u64).chain(ends.map(|(_, end)| end)).collect()
 }
 
@@ -145,7 +146,8 @@ fn characters(found: &FoundEncoding, object: &[u8]) -> impl Iterator<Item = (Str
     let mut decoder = found.encoding.new_decoder_without_bom_handling();
     object.iter().enumerate().skip(found.mark_bytes).map(move |(position, byte)| {
         let mut text = String::with_capacity(PENDING_TEXT_BYTES_MAX);
-        let _ = decoder.decode_to_string(&[*byte], &mut text, false);
+        let (_, read, _) = decoder.decode_to_string(&[*byte], &mut text, false);
+        assert_eq!(read, 1);
         (text, position as u64 + 1)
     })
 }
@@ -156,7 +158,7 @@ fn rejected(
     bad_bytes: BadBytes,
     object: &[u8],
     slice_bytes: usize,
-) -> Vec<u64> {
+) -> Vec<Position> {
     let mut rows = Vec::new();
     // Where the object as a whole is refused, the rows before it were still given.
     let _ = reject_into(&mut rows, found, bad_bytes, object, slice_bytes);
@@ -164,7 +166,7 @@ fn rejected(
 }
 
 fn reject_into(
-    rows: &mut Vec<u64>,
+    rows: &mut Vec<Position>,
     found: &FoundEncoding,
     bad_bytes: BadBytes,
     object: &[u8],
@@ -180,11 +182,11 @@ fn reject_into(
         transcoder.transcode(slice, last, &mut text);
         let mut text = &text[..];
         while let Some(decoded) = decoder.decode(&mut text)? {
-            rows.extend(decoded.rejects.iter().map(|reject| reject.complaint.position.byte));
+            rows.extend(decoded.rejects.iter().map(|reject| reject.complaint.position.clone()));
         }
     }
     while let Some(decoded) = decoder.finish()? {
-        rows.extend(decoded.rejects.iter().map(|reject| reject.complaint.position.byte));
+        rows.extend(decoded.rejects.iter().map(|reject| reject.complaint.position.clone()));
     }
     Ok(())
 }
